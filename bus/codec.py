@@ -1,0 +1,190 @@
+"""Room: bus -- bytes in, values out: the only module that knows msgpack, with hardened limits.
+
+Knows:     bus.names, bus.record.
+Known by:  ledger, switchboard, transport, link, client.
+Never:     builds a class that the name table does not list.
+
+Two decoders. `from_outside` is for whatever a stranger sends: limits measured in RELIABILITY.md, 7.2
+(a frame of 16 MiB of empty maps became 1.1 GiB without them). `from_ledger` is for our own bytes,
+whose digests have been checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgpack
+
+from circus.bus.names import CLASS_OF, NAME_OF
+from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, Record, fields_of
+from circus.bus.values import Moment
+
+OUTSIDE_BYTES_MAX: Final = 256 * 1024
+OUTSIDE_ARRAY_MAX: Final = 4096
+OUTSIDE_MAP_MAX: Final = 256
+OUTSIDE_DEPTH_MAX: Final = 8
+INTEGER_MAX: Final = 2**64 - 1
+INTEGER_MIN: Final = -(2**63)
+
+_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+pack: Final = _packer.pack
+
+
+class Unintelligible(Exception):
+    """Bytes that nobody here could have meant; the text says which rule they break."""
+
+
+def from_outside(data: bytes) -> Any:
+    """Decode a stranger's message: tuples for arrays, str keys, no ext, no duplicates, depth <= 8."""
+    if len(data) > OUTSIDE_BYTES_MAX:
+        raise Unintelligible(f"cannot decode: {len(data)} bytes, at most {OUTSIDE_BYTES_MAX}")
+    try:
+        value = msgpack.unpackb(
+            data, raw=False, strict_map_key=True, use_list=False,
+            max_array_len=OUTSIDE_ARRAY_MAX, max_map_len=OUTSIDE_MAP_MAX, max_ext_len=0,
+            ext_hook=_refuse_ext, object_pairs_hook=_refuse_duplicates,
+        )  # fmt: skip
+    except Unintelligible:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise Unintelligible(f"cannot decode: {error or type(error).__name__}") from error
+    _check_depth(value, OUTSIDE_DEPTH_MAX)
+    return value
+
+
+def from_ledger(data: bytes | memoryview) -> Any:
+    """Decode bytes of our own making, whose length and digest have been checked."""
+    return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=False)
+
+
+def encode_record(stamp: Stamp, draft: Draft) -> bytes:
+    """One record of a frame, keys in the order of ENVELOPE_KEYS, absent where None."""
+    return pack(record_map(stamp, draft))
+
+
+class Stamp:
+    """What the switchboard adds to every draft of a decision; seq counts up from `seq`."""
+
+    __slots__ = ("actor", "at", "boot", "cause", "incarnation", "seq")
+
+    def __init__(self, seq: int, cause: int, actor: str, now: Moment, incarnation: int) -> None:
+        self.seq = seq
+        self.cause = cause
+        self.actor = actor
+        self.at = now.wall
+        self.boot = now.boot
+        self.incarnation = incarnation
+
+
+def record_map(stamp: Stamp, draft: Draft) -> dict[str, Any]:
+    """The record as it is written: the one place that knows the order of the envelope's keys."""
+    body = draft.body
+    name, version = NAME_OF[type(body)]
+    whole: dict[str, Any] = {
+        "seq": stamp.seq,
+        "cause": stamp.cause if draft.cause is None else draft.cause,
+        "kind": body.kind,
+        "name": name,
+        "v": version,
+        "actor": stamp.actor,
+    }
+    if draft.to is not None:
+        whole["to"] = draft.to
+    if draft.watcher is not None:
+        whole["watcher"] = draft.watcher
+    if draft.slot is not None:
+        whole["slot"] = draft.slot
+    spawn_id = stamp.seq if name == "process.spawn" else draft.spawn_id
+    if spawn_id is not None:
+        whole["spawn_id"] = spawn_id
+    whole["at"] = stamp.at
+    whole["boot"] = stamp.boot
+    whole["incarnation"] = stamp.incarnation
+    if draft.id is not None:
+        whole["id"] = draft.id
+    if draft.peer is not None:
+        whole["peer"] = draft.peer
+    if draft.deadline is not None:
+        whole["deadline"] = draft.deadline
+    whole["data"] = fields_of(body)
+    return whole
+
+
+def stamped(stamp: Stamp, draft: Draft) -> Record:
+    """The record that `encode_record` writes, as the value that `record_of` reads back."""
+    name, version = NAME_OF[type(draft.body)]
+    return Record(
+        seq=stamp.seq,
+        cause=stamp.cause if draft.cause is None else draft.cause,
+        name=name, v=version, actor=stamp.actor, to=draft.to, watcher=draft.watcher,
+        slot=draft.slot,
+        spawn_id=stamp.seq if name == "process.spawn" else draft.spawn_id,
+        at=stamp.at, boot=stamp.boot, incarnation=stamp.incarnation,
+        id=draft.id, peer=draft.peer, deadline=draft.deadline, body=draft.body,
+    )  # fmt: skip
+
+
+def record_of(whole: Mapping[str, Any]) -> Record:
+    """A record from its decoded map. Unknown names become `Unknown` bodies, unknown keys stay out."""
+    name, version = whole["name"], whole["v"]
+    get = whole.get
+    return Record(
+        seq=whole["seq"], cause=whole["cause"], name=name, v=version, actor=whole["actor"],
+        to=get("to"), watcher=get("watcher"), slot=get("slot"), spawn_id=get("spawn_id"),
+        at=whole["at"], boot=whole["boot"], incarnation=whole["incarnation"],
+        id=get("id"), peer=get("peer"), deadline=get("deadline"),
+        body=body_of(name, version, whole["data"]),
+    )  # fmt: skip
+
+
+def records_of(payload: bytes | memoryview) -> tuple[Record, ...]:
+    """All records of one frame's payload."""
+    return tuple(record_of(whole) for whole in from_ledger(payload))
+
+
+def frame_payload(records: Iterable[bytes], count: int) -> bytes:
+    """The payload of a frame: a msgpack array of records that are encoded already."""
+    return _packer.pack_array_header(count) + b"".join(records)
+
+
+def body_of(name: str, version: int, data: Mapping[str, Any]) -> Body:
+    """The body from its map: strict for commands, forward compatible for events."""
+    cls = CLASS_OF.get((name, version))
+    if cls is None:
+        raise Unintelligible(f"cannot decode {name}/{version}: no such message")
+    try:
+        return cls(**data)
+    except TypeError as error:
+        if issubclass(cls, Command):
+            raise Unintelligible(f"cannot decode {name}/{version}: {error}") from error
+        known = {a.name for a in cls.__attrs_attrs__}
+        return cls(**{key: value for key, value in data.items() if key in known})
+
+
+def _refuse_ext(code: int, data: bytes) -> Any:
+    raise Unintelligible(f"cannot decode: extension type {code} is not used here")
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    whole = dict(pairs)
+    if len(whole) != len(pairs):
+        raise Unintelligible("cannot decode: a key stands twice in one map")
+    return whole
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if left < 0:
+        raise Unintelligible(f"cannot decode: deeper than {OUTSIDE_DEPTH_MAX} levels")
+    if isinstance(value, dict):
+        for inner in value.values():
+            _check_depth(inner, left - 1)
+    elif isinstance(value, tuple):
+        for inner in value:
+            _check_depth(inner, left - 1)
+
+
+__all__ = [
+    "ENVELOPE_KEYS", "Stamp", "Unintelligible", "body_of", "encode_record", "frame_payload",
+    "from_ledger", "from_outside", "pack", "record_map", "record_of", "records_of", "stamped",
+]  # fmt: skip
