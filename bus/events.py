@@ -368,6 +368,7 @@ class ActorFailed(Event):
 
     input: int
     traceback: str
+    address: str
 
 
 @body

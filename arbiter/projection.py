@@ -1,0 +1,230 @@
+"""Room: arbiter -- what queries are answered from: every record folded into plain views.
+
+Knows:     the vocabulary.
+Known by:  the queries, the verbs, the reaper's shell (which spec a digest names), `status`.
+Never:     decides, is asked by an actor, costs anything that grows with history.
+
+It is folded up to the head before any effect of a record, so an answer is never older than what the
+ledger says. `status` uses Circus's words and one more: `failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attr
+
+from circus.bus import commands, events
+from circus.bus.record import Body, Record
+from circus.bus.spec import WatcherSpec, from_data
+from circus.bus.values import Address, watcher_address
+
+
+
+@attr.s(auto_attribs=True, slots=True, eq=False)
+class ProcessView:
+    """One process: `phase` is `spawning`, `running`, `stopping` or `exited`."""
+
+    spawn_id: int
+    slot: int
+    phase: str = "spawning"
+    pid: int = 0
+    started_wall: int = 0
+
+
+@attr.s(auto_attribs=True, slots=True, eq=False)
+class WatcherView:
+    """One watcher as an operator sees it."""
+
+    name: str
+    address: Address
+    spec: WatcherSpec
+    specs: dict[str, WatcherSpec]
+    status: str = "stopped"
+    reason: str = ""
+    processes: dict[int, ProcessView] = attr.Factory(dict)
+    deaths: int = 0
+    spawn_failures: int = 0
+    waiting: dict[int, int] = attr.Factory(dict)
+    removed: bool = False
+
+    @property
+    def pids(self) -> list[int]:
+        """Pids of processes that run, in the order of their spawns."""
+        return [p.pid for p in self.processes.values() if p.phase in {"running", "stopping"}]
+
+
+class Projection:
+    """All watchers by lower-case name, and the daemon's own facts."""
+
+    def __init__(self) -> None:
+        self.watchers: dict[str, WatcherView] = {}
+        self.core: events.CoreStarted | None = None
+        self.incarnation = 0
+        self.head = 0
+        self._by_address: dict[Address, WatcherView] = {}
+        self._names: list[str] | None = None
+        self._folds: Mapping[type[Body], Callable[[Record, Any], None]] = {
+            events.CoreStarted: self._core_started,
+            events.WatcherAdded: self._added,
+            events.WatcherRemoved: self._removed,
+            events.WatcherUpdated: self._updated,
+            events.WatcherResized: self._resized,
+            events.WatcherStarting: self._status("starting"),
+            events.WatcherStarted: self._status("active"),
+            events.WatcherStopping: self._status("stopping"),
+            events.WatcherStopped: self._status("stopped"),
+            events.WatcherFailed: self._failed,
+            events.InputSetAside: self._set_aside,
+            events.SlotWaiting: self._slot_waiting,
+            events.SlotStopping: self._slot_stopping,
+            commands.ProcessSpawn: self._spawn,
+            events.ProcessSpawned: self._spawned,
+            events.ProcessSpawnFailed: self._spawn_failed,
+            events.ProcessNeverRun: self._ended,
+            events.ProcessExited: self._exited,
+            events.ProcessReaped: self._ended,
+            events.ProcessLost: self._ended,
+        }
+
+    def observe(self, record: Record) -> None:
+        """Fold one record."""
+        self.head = record.seq
+        fold = self._folds.get(type(record.body))
+        if fold is not None:
+            fold(record, record.body)
+
+    def names(self) -> list[str]:
+        """Lower-case names, sorted, as Circus lists them."""
+        if self._names is None:
+            self._names = sorted(self.watchers)
+        return self._names
+
+    def spec_of(self, spawn: Record) -> WatcherSpec:
+        """The spec that a spawn command names by digest."""
+        assert isinstance(spawn.body, commands.ProcessSpawn), spawn
+        view = self._by_address[spawn.actor]
+        return view.specs.get(spawn.body.spec, view.spec)
+
+    def numprocesses(self) -> int:
+        """Processes that run, of all watchers."""
+        return sum(len(view.pids) for view in self.watchers.values())
+
+    # --- the daemon and the watchers ----------------------------------------------------------
+
+    def _core_started(self, record: Record, body: events.CoreStarted) -> None:
+        self.core = body
+        self.incarnation = record.incarnation
+
+    def _added(self, record: Record, body: events.WatcherAdded) -> None:
+        spec = from_data(body.spec)
+        address = watcher_address(spec.name, record.seq)
+        view = WatcherView(spec.name, address, spec, {body.digest: spec})
+        self.watchers[spec.name.lower()] = self._by_address[address] = view
+        self._names = None
+
+    def _removed(self, _record: Record, body: events.WatcherRemoved) -> None:
+        view = self._by_address.get(body.address)
+        if view is None:
+            return
+        view.removed = True
+        if self.watchers.get(view.name.lower()) is view:
+            del self.watchers[view.name.lower()]
+        self._names = None
+        self._forget(view)
+
+    def _forget(self, view: WatcherView) -> None:
+        """A removed watcher is remembered while a process of it may still be spoken of."""
+        if view.removed and not view.processes:
+            self._by_address.pop(view.address, None)
+
+    def _updated(self, record: Record, body: events.WatcherUpdated) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None:
+            view.spec = attr.evolve(view.spec, **_frozen(body.options))
+            # Spawns that name the spec before this one may still be on their way.
+            view.specs = {**_newest(view.specs), body.digest: view.spec}
+
+    def _resized(self, record: Record, body: events.WatcherResized) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None:
+            view.spec = attr.evolve(view.spec, numprocesses=body.numprocesses)
+
+    def _status(self, status: str) -> Callable[[Record, Any], None]:
+        def fold(record: Record, _body: Any) -> None:
+            view = self._by_address.get(record.actor)
+            if view is not None:
+                view.status, view.reason = status, ""
+
+        return fold
+
+    def _failed(self, record: Record, body: events.WatcherFailed) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None:
+            view.status, view.reason = "failed", body.reason
+
+    def _set_aside(self, record: Record, body: events.InputSetAside) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None:
+            view.status = "failed"
+            view.reason = f"its policy failed twice on record {body.input}; see `circusctl events`"
+
+    # --- processes ----------------------------------------------------------------------------
+
+    def _spawn(self, record: Record, _body: commands.ProcessSpawn) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None and record.slot is not None:
+            view.processes[record.seq] = ProcessView(record.seq, record.slot)
+            view.waiting.pop(record.slot, None)
+
+    def _spawned(self, record: Record, body: events.ProcessSpawned) -> None:
+        process = self._process(record)
+        if process is not None:
+            process.pid = body.pid
+            process.started_wall = record.at
+            if process.phase == "spawning":
+                process.phase = "running"
+
+    def _spawn_failed(self, record: Record, body: events.ProcessSpawnFailed) -> None:
+        view = self._by_address.get(record.to or "")
+        if view is not None:
+            view.spawn_failures += 1
+            view.reason = body.reason
+        self._ended(record, body)
+
+    def _slot_waiting(self, record: Record, body: events.SlotWaiting) -> None:
+        view = self._by_address.get(record.actor)
+        if view is not None and record.slot is not None:
+            view.waiting[record.slot] = body.delay
+
+    def _slot_stopping(self, record: Record, _body: events.SlotStopping) -> None:
+        view = self._by_address.get(record.actor)
+        process = view.processes.get(record.spawn_id or 0) if view is not None else None
+        if process is not None:
+            process.phase = "stopping"
+
+    def _exited(self, record: Record, _body: events.ProcessExited) -> None:
+        view = self._by_address.get(record.to or "")
+        if view is not None and view.processes.pop(record.spawn_id or 0, None) is not None:
+            view.deaths += 1
+            self._forget(view)
+
+    def _ended(self, record: Record, _body: Any) -> None:
+        view = self._by_address.get(record.to or "")
+        if view is not None:
+            view.processes.pop(record.spawn_id or 0, None)
+            self._forget(view)
+
+    def _process(self, record: Record) -> ProcessView | None:
+        view = self._by_address.get(record.to or "")
+        return view.processes.get(record.spawn_id or 0) if view is not None else None
+
+
+def _frozen(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in options.items()}
+
+
+def _newest(specs: dict[str, WatcherSpec]) -> dict[str, WatcherSpec]:
+    digest = next(reversed(specs))
+    return {digest: specs[digest]}

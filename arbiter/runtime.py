@@ -1,0 +1,185 @@
+"""Room: arbiter -- one living core: hosts, switchboard, reaper and clock in one thread.
+
+Knows:     bus.*, the cores of watcher and arbiter, the reaper.
+Known by:  the composition roots (circus.daemon, the library) and the simulator, which give it ports.
+Never:     polls, sleeps, opens anything: `pump` makes true what can be made true now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attr
+
+from circus.arbiter import core as arbiter_core
+from circus.bus import events
+from circus.bus.chance import Chance
+from circus.bus.clock import Clock
+from circus.bus.codec import records_of
+from circus.bus.machine import Actor, Delivered, Host
+from circus.bus.outside import Hands, Outside
+from circus.bus.record import Command, Decision, Draft, Record
+from circus.bus.recovery import Recovered, Recovery, refold
+from circus.bus.routing import ACTORS, WORLD, addressee
+from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
+from circus.bus.transport import Wire
+from circus.bus.values import ARBITER, CORE, Nanoseconds, watcher_address
+from circus.watcher import core as watcher_core
+
+
+class Frames(Protocol):
+    """One decision as the ledger gives it back."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+
+class Storage(Log, Protocol):
+    """The ledger as the runtime needs it: append, and read everything again."""
+
+    def frames(self, after: int = 0) -> Sequence[Frames]: ...
+
+
+class Hub(Exchange, Protocol):
+    """Both ends of the transport."""
+
+    def wire(self, host: str, /) -> Wire: ...
+    def receive(self) -> Sequence[tuple[str, Decision]]: ...
+
+
+class ReaperPort(Hands, Protocol):
+    """The reaper's shell as the loop sees it."""
+
+    reconciled: bool
+
+    def flush(self) -> None: ...
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The seams: everything of the world that a core touches."""
+
+    ledger: Storage
+    clock: Clock
+    exchange: Hub
+    publisher: Publisher
+    reaper: Callable[[Callable[[Sequence[Draft]], None]], ReaperPort]
+
+
+def newborn(record: Record) -> Actor:
+    """The watcher that a `watcher.added` gives birth to."""
+    assert isinstance(record.body, events.WatcherAdded), record
+    address = watcher_address(str(record.body.spec["name"]), record.seq)
+    return Actor(address, watcher_core, watcher_core.born(record))
+
+
+def recovery() -> Recovery:
+    """An empty fold, with the one actor that was never born."""
+    return Recovery([Actor(ARBITER, arbiter_core, arbiter_core.initial())], newborn)
+
+
+def recover(ledger: Storage, observers: Sequence[Observer] = ()) -> Recovered:
+    """Fold a ledger from its beginning; observers (the projection) see every record too."""
+    fold = recovery()
+    for frame in ledger.frames():
+        for record in records_of(frame.payload):
+            fold.fold(record)
+            for observer in observers:
+                observer.observe(record)
+    return fold.found
+
+
+class Runtime:
+    """One incarnation of the core."""
+
+    def __init__(self, ports: Ports, found: Recovered, seed: int) -> None:
+        incarnation = found.incarnation + 1
+        self._ledger = ports.ledger
+        self._clock = ports.clock
+        self._exchange = ports.exchange
+        self._actors_wire = ports.exchange.wire(ACTORS)
+        world_wire = ports.exchange.wire(WORLD)
+        self.switchboard = Switchboard(
+            ports.ledger, ports.clock, incarnation,
+            exchange=ports.exchange, publisher=ports.publisher,
+        )  # fmt: skip
+        self.reaper = ports.reaper(lambda drafts: self.outside.report(drafts))
+        self.outside = Outside(world_wire, self.reaper, found.timers, incarnation)
+        self.host = Host(Chance(seed), incarnation, birth=newborn, refold=self._refold)
+        for actor in found.actors.values():
+            self.host.add(actor)
+        self._unanswered = found.inputs()
+        self._awake = False
+
+    @property
+    def awake(self) -> bool:
+        """True once the keeper's list is settled and the actors get their mail."""
+        return self._awake
+
+    def say(self, drafts: Sequence[Draft], on_stamped: OnStamped | None = None) -> None:
+        """A fact about the core itself, or a command of the composition root."""
+        self.submit(Decision(CORE, 0, tuple(drafts)), on_stamped)
+
+    def submit(self, decision: Decision, on_stamped: OnStamped | None = None) -> None:
+        """What somebody outside the hosts says; it is in the ledger after the next `pump`."""
+        self.switchboard.submit(decision, on_stamped or _ignore)
+
+    def command(self, address: str, body: Command) -> None:
+        """A command of the composition root to one actor."""
+        self.say((Draft(body, to=address),))
+
+    def next_due(self) -> Nanoseconds | None:
+        """Boot ns at which `pump` should be called again even if nothing happens."""
+        return self.outside.timers.next_due()
+
+    def pump(self) -> None:
+        """Carry everything that is known to its end: nothing moves when this returns.
+
+        The effects on the world leave last, in one message to the keeper.
+        """
+        self.outside.wake(self._clock.now().boot)
+        while self._turn():
+            if not self._awake and self.reaper.reconciled:
+                self._wake_up()
+        self.reaper.flush()
+
+    def _turn(self) -> bool:
+        for sender, decision in self._exchange.receive():
+            self.switchboard.submit(decision, sender)
+        moved = self.switchboard.flush()
+        moved = self.outside.receive() or moved
+        if self._awake:
+            for item in self._actors_wire.receive():
+                self.host.handle(item)
+                moved = True
+        return self._send_decisions() or moved
+
+    def _send_decisions(self) -> bool:
+        host = self.host
+        if not host.outbox:
+            return False
+        decisions, host.outbox = host.outbox, []
+        self._actors_wire.send(decisions)
+        return True
+
+    def _wake_up(self) -> None:
+        """The barrier is down: what the last incarnation left unanswered comes first."""
+        self._awake = True
+        for actor in list(self.host.actors.values()):
+            self.host.resume(actor)
+        for record in self._unanswered:
+            address = addressee(record)
+            assert address is not None, record
+            self.host.handle(Delivered(address, record))
+        self._unanswered = []
+
+    def _refold(self, address: str) -> object:
+        records = (
+            record for frame in self._ledger.frames() for record in records_of(frame.payload)
+        )
+        return refold(address, records, recovery())
+
+
+def _ignore(_item: object) -> None:
+    """For those who need no answer."""

@@ -1,0 +1,73 @@
+"""Room: bus -- the daemon's end of the sockets, their options in one place.
+
+Knows:     zmq.
+Known by:  the composition roots (circus.daemon, the library).
+Never:     decodes a message; bus.dial is the other end.
+
+The options are those of RELIABILITY.md, 1.5, each for a measured reason: without IPC_FILTER_UID
+another user's idle connections make libzmq abort the process (finding 3), and without MAXMSGSIZE
+one frame may be of any size.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from circus.bus.dial import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_path
+
+CTL_BYTES_MAX: Final = 256 * 1024
+SUBSCRIPTION_BYTES_MAX: Final = 4096
+CTL_RECEIVED_MAX: Final = 64
+CTL_SENT_MAX: Final = 256
+# A subscriber that stalls costs at most this many messages of memory, then it reads the ledger.
+EVENTS_SENT_MAX: Final = 1000
+SOCKET_MASK: Final = 0o177
+
+
+def bind_ctl(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[bytes]:
+    """The ROUTER for commands and queries."""
+    router = context.socket(zmq.ROUTER)
+    router.setsockopt(zmq.MAXMSGSIZE, CTL_BYTES_MAX)
+    router.setsockopt(zmq.RCVHWM, CTL_RECEIVED_MAX)
+    router.setsockopt(zmq.SNDHWM, CTL_SENT_MAX)
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    return _bound(router, endpoint)
+
+
+def bind_events(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[bytes]:
+    """The XPUB for live facts; it reads the subscriptions, for barriers."""
+    events = context.socket(zmq.XPUB)
+    events.setsockopt(zmq.XPUB_VERBOSE, 1)
+    events.setsockopt(zmq.SNDHWM, EVENTS_SENT_MAX)
+    events.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
+    return _bound(events, endpoint)
+
+
+def _bound(bound: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
+    for option, value in (
+        (zmq.LINGER, 0),
+        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+        (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+        (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
+        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+    ):
+        bound.setsockopt(option, value)
+    if not endpoint.startswith("ipc://"):
+        bound.bind(endpoint)
+        return bound
+    path = endpoint.removeprefix("ipc://")
+    check_path(path)
+    bound.setsockopt(zmq.IPC_FILTER_UID, os.geteuid())
+    if os.geteuid() != 0:
+        bound.setsockopt(zmq.IPC_FILTER_UID, 0)
+    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = os.umask(SOCKET_MASK)
+    try:
+        bound.bind(endpoint)
+    finally:
+        os.umask(before)
+    return bound

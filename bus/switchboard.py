@@ -1,0 +1,142 @@
+"""Room: bus -- the single sequencer: stamp, append, deliver, publish, in this order.
+
+Knows:     bus.codec, bus.routing, bus.machine (messages to hosts), the ports below.
+Known by:  the runtime and the simulator, which compose it.
+Never:     waits, decides, does anything O(history), lets a record be seen that is not appended.
+
+One wake-up, one write: decisions are collected with `submit` and leave together with `flush`, which
+makes one frame of each decision, appends all frames with one write, and only then tells anybody
+(ADR-0003). Nothing that was submitted is dropped on an early way out: an earlier sketch lost
+exits that way, and only the ledger's reader noticed (DESIGN.md, 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from circus.bus.clock import Clock
+from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.machine import Delivered, Stamped
+from circus.bus.record import Decision, Record
+from circus.bus.routing import addressee, home
+from circus.bus.values import Moment
+
+
+class Log(Protocol):
+    """What the switchboard needs of the ledger."""
+
+    head: int
+
+    def append(self, frames: Sequence[tuple[int, bytes]], now: Moment, /) -> Sequence[bytes]: ...
+
+
+class Exchange(Protocol):
+    """What the switchboard needs of the transport."""
+
+    def send(self, host: str, items: Sequence[Stamped | Delivered], /) -> None: ...
+
+
+class Observer(Protocol):
+    """Sees every record, in order, after it is appended and before any effect of it."""
+
+    def observe(self, record: Record, /) -> None: ...
+
+
+class Publisher(Protocol):
+    """Sends appended frames to subscribers; loss is allowed, they read the ledger."""
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int, /
+    ) -> None: ...
+
+
+OnStamped = Callable[[Stamped], None]
+
+
+class Switchboard:
+    """Everything that actors say to each other goes through here."""
+
+    def __init__(
+        self, log: Log, clock: Clock, incarnation: int, *, exchange: Exchange, publisher: Publisher
+    ) -> None:
+        self.incarnation = incarnation
+        self.observers: list[Observer] = []
+        self._log = log
+        self._clock = clock
+        self._exchange = exchange
+        self._publisher = publisher
+        self._submitted: list[tuple[Decision, str | OnStamped]] = []
+
+    @property
+    def head(self) -> int:
+        """The highest sequence number in the ledger."""
+        return self._log.head
+
+    def submit(self, decision: Decision, sender: str | OnStamped) -> None:
+        """Take one decision. `sender` is the host to hand the stamps back to, or a callback."""
+        assert decision.drafts, decision
+        self._submitted.append((decision, sender))
+
+    def flush(self) -> bool:
+        """Make all that was submitted true. False if there was nothing."""
+        if not self._submitted:
+            return False
+        submitted, self._submitted = self._submitted, []
+        now = self._clock.now()
+        first_seq = self._log.head + 1
+        batch = _Batch(now, self.incarnation, first_seq)
+        for decision, sender in submitted:
+            batch.take(decision, sender)
+        chains = self._log.append(batch.frames, now)
+        assert self._log.head == batch.seq - 1, (self._log.head, batch.seq)
+        self._tell(batch)
+        self._publisher.publish(batch.frames, chains, first_seq)
+        return True
+
+    def _tell(self, batch: _Batch) -> None:
+        for record in batch.records:
+            for observer in self.observers:
+                observer.observe(record)
+        for on_stamped, item in batch.callbacks:
+            on_stamped(item)
+        for host, items in batch.mail.items():
+            self._exchange.send(host, items)
+
+
+class _Batch:
+    """What one flush will write and tell, in ledger order."""
+
+    def __init__(self, now: Moment, incarnation: int, seq: int) -> None:
+        self.seq = seq
+        self.frames: list[tuple[int, bytes]] = []
+        self.records: list[Record] = []
+        self.mail: dict[str, list[Stamped | Delivered]] = {}
+        self.callbacks: list[tuple[OnStamped, Stamped]] = []
+        self._now = now
+        self._incarnation = incarnation
+
+    def take(self, decision: Decision, sender: str | OnStamped) -> None:
+        """Stamp and encode one decision; the sender hears of it before anybody it wrote to."""
+        first = self.seq
+        item = Stamped(decision.actor, first, self._now)
+        if isinstance(sender, str):
+            self.mail.setdefault(sender, []).append(item)
+        else:
+            self.callbacks.append((sender, item))
+        stamp = Stamp(first, decision.cause, decision.actor, self._now, self._incarnation)
+        encoded: list[bytes] = []
+        for draft in decision.drafts:
+            data = encode_record(stamp, draft)
+            encoded.append(data)
+            self._route(stamped(stamp, draft), data)
+            stamp.seq += 1
+        self.seq = stamp.seq
+        self.frames.append((len(encoded), frame_payload(encoded, len(encoded))))
+
+    def _route(self, record: Record, encoded: bytes) -> None:
+        self.records.append(record)
+        address = addressee(record)
+        if address is not None:
+            item = Delivered(address, record, encoded)
+            self.mail.setdefault(home(address), []).append(item)

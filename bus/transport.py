@@ -1,0 +1,212 @@
+"""Room: bus -- between hosts and switchboard: msgpack over ZeroMQ, or objects in memory.
+
+Knows:     bus.codec, bus.machine (the messages), zmq.
+Known by:  the runtime, which picks one (`[circus] transport`).
+Never:     reorders: what one host sends arrives in order, and so does what it is sent.
+
+Both transports live in one thread and never block. The ZeroMQ one is the design card's: every host
+has a DEALER on the switchboard's internal ROUTER (inproc only: strangers have the ctl socket). A
+message is a batch, so that one wake-up costs one message per host and direction. Messages of an
+older incarnation are refused at the door (I-FENCE).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import zmq
+
+from circus.bus.codec import body_of, from_ledger, pack, record_of
+from circus.bus.machine import Delivered, Stamped
+from circus.bus.names import NAME_OF
+from circus.bus.record import Decision, Draft, fields_of
+from circus.bus.values import Moment
+
+INTERNAL: Final = "inproc://switchboard"
+# Unbounded: every actor has at most one decision under way, so the actors bound the queue.
+INTERNAL_HWM: Final = 0
+
+STAMPED: Final = 0
+DELIVERED: Final = 1
+
+Item = Stamped | Delivered
+
+
+class Wire(Protocol):
+    """A host's end."""
+
+    def send(self, decisions: Sequence[Decision], /) -> None: ...
+    def receive(self) -> Sequence[Item]: ...
+
+
+class MemoryExchange:
+    """Co-hosted actors: the objects themselves, still appended and published."""
+
+    def __init__(self) -> None:
+        self._to_hosts: dict[str, deque[Item]] = {}
+        self._from_hosts: deque[tuple[str, Decision]] = deque()
+
+    def wire(self, host: str) -> MemoryWire:
+        """The end for one host."""
+        return MemoryWire(host, self._to_hosts.setdefault(host, deque()), self._from_hosts)
+
+    def send(self, host: str, items: Sequence[Item]) -> None:
+        """To one host, in ledger order."""
+        self._to_hosts[host].extend(items)
+
+    def receive(self) -> Sequence[tuple[str, Decision]]:
+        """All that hosts have decided since the last call."""
+        taken = tuple(self._from_hosts)
+        self._from_hosts.clear()
+        return taken
+
+    def close(self) -> None:
+        """Nothing to close: for symmetry with the other transport."""
+
+
+class MemoryWire:
+    """A host's end of the memory transport."""
+
+    def __init__(
+        self, host: str, inbox: deque[Item], outbox: deque[tuple[str, Decision]]
+    ) -> None:
+        self._host = host
+        self._inbox = inbox
+        self._outbox = outbox
+
+    def send(self, decisions: Sequence[Decision]) -> None:
+        """To the switchboard."""
+        self._outbox.extend((self._host, decision) for decision in decisions)
+
+    def receive(self) -> Sequence[Item]:
+        """All that has arrived."""
+        taken = tuple(self._inbox)
+        self._inbox.clear()
+        return taken
+
+
+class ZmqExchange:
+    """The internal ROUTER. Both ends share a count of what is under way, and ask no empty socket:
+    an EAGAIN costs more than a message."""
+
+    def __init__(self, context: zmq.Context[Any], incarnation: int) -> None:
+        self._context = context
+        self._incarnation = incarnation
+        self._router = context.socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._router.set_hwm(INTERNAL_HWM)
+        self._router.setsockopt(zmq.LINGER, 0)
+        self._router.bind(INTERNAL)
+        self._wires: list[ZmqWire] = []
+        self.under_way = 0
+        self.stale = 0
+
+    def wire(self, host: str) -> ZmqWire:
+        """The end for one host."""
+        dealer = self._context.socket(zmq.DEALER)
+        dealer.setsockopt(zmq.IDENTITY, host.encode())
+        dealer.set_hwm(INTERNAL_HWM)
+        dealer.setsockopt(zmq.LINGER, 0)
+        dealer.connect(INTERNAL)
+        made = ZmqWire(dealer, self, self._incarnation)
+        self._wires.append(made)
+        # The ROUTER learns a name only from the peer: introduce it before anything is sent to it.
+        dealer.send(pack([self._incarnation, []]))
+        self._router.recv_multipart()
+        return made
+
+    def send(self, host: str, items: Sequence[Item]) -> None:
+        """To one host, in ledger order, as one message."""
+        for wire in self._wires:
+            if wire.host == host:
+                wire.under_way += 1
+        message = pack([self._incarnation, [_item_out(item) for item in items]])
+        self._router.send_multipart((host.encode(), message))
+
+    def receive(self) -> Sequence[tuple[str, Decision]]:
+        """All that hosts have decided since the last call."""
+        taken: list[tuple[str, Decision]] = []
+        while self.under_way:
+            host, message = self._router.recv_multipart()
+            self.under_way -= 1
+            incarnation, decisions = from_ledger(message)
+            if incarnation != self._incarnation:
+                self.stale += 1
+                continue
+            name = host.decode()
+            taken.extend((name, _decision_in(decision)) for decision in decisions)
+        return taken
+
+    def close(self) -> None:
+        """Close every socket of this transport."""
+        for wire in self._wires:
+            wire.close()
+        self._router.close()
+
+
+class ZmqWire:
+    """A host's DEALER."""
+
+    def __init__(self, dealer: zmq.Socket[bytes], exchange: ZmqExchange, incarnation: int) -> None:
+        self.host = dealer.getsockopt(zmq.IDENTITY).decode()
+        self.under_way = 0
+        self._dealer = dealer
+        self._exchange = exchange
+        self._incarnation = incarnation
+
+    def send(self, decisions: Sequence[Decision]) -> None:
+        """To the switchboard, as one message."""
+        self._exchange.under_way += 1
+        self._dealer.send(pack([self._incarnation, [_decision_out(d) for d in decisions]]))
+
+    def receive(self) -> Sequence[Item]:
+        """All that has arrived."""
+        taken: list[Item] = []
+        while self.under_way:
+            incarnation, items = from_ledger(self._dealer.recv())
+            self.under_way -= 1
+            assert incarnation == self._incarnation, "an inproc name outlived its incarnation"
+            taken.extend(_item_in(item) for item in items)
+        return taken
+
+    def close(self) -> None:
+        """Close the DEALER."""
+        self._dealer.close()
+
+
+def _decision_out(decision: Decision) -> list[Any]:
+    return [decision.actor, decision.cause, [_draft_out(draft) for draft in decision.drafts]]
+
+
+def _draft_out(draft: Draft) -> list[Any]:
+    body = draft.body
+    name, version = NAME_OF[type(body)]
+    return [
+        name, version, fields_of(body), draft.to, draft.watcher, draft.slot, draft.spawn_id,
+        draft.cause, draft.id, draft.peer, draft.deadline,
+    ]  # fmt: skip
+
+
+def _decision_in(whole: Sequence[Any]) -> Decision:
+    actor, cause, drafts = whole
+    return Decision(actor, cause, tuple(_draft_in(*draft) for draft in drafts))
+
+
+def _draft_in(name: str, version: int, data: dict[str, Any], *rest: Any) -> Draft:
+    return Draft(body_of(name, version, data), *rest)
+
+
+def _item_out(item: Item) -> list[Any]:
+    if isinstance(item, Stamped):
+        return [STAMPED, item.actor, item.first_seq, item.now.wall, item.now.boot]
+    return [DELIVERED, item.address, item.encoded]
+
+
+def _item_in(whole: Sequence[Any]) -> Item:
+    if whole[0] == STAMPED:
+        return Stamped(whole[1], whole[2], Moment(whole[3], whole[4]))
+    encoded: bytes = whole[2]
+    return Delivered(whole[1], record_of(from_ledger(encoded)), encoded)
