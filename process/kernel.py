@@ -1,0 +1,309 @@
+"""Room: process -- the kernel seam: everything that supervision asks of an operating system.
+
+Knows:     process.launch, process.linux, process.spawn.
+Known by:  process.children and process.ending (through the Protocol), the simulator (implements it).
+Never:     decides whom to start, signal or reap.
+
+Waiting on children, the alternatives: SIGCHLD with waitpid(-1) merges signals and steals the
+statuses of others; signalfd needs blocked signals, which leak into workers; a pidfd per child
+tells exactly who ended, can be polled, and signals through it never reach a reused pid. The
+keeper is a sub-reaper too: children of its workers come to it when their parents end, and are
+found by looking at who its children are after a SIGCHLD.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from collections.abc import Container, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from circus.process import linux
+from circus.process.launch import Launch
+from circus.process.linux import Ending
+from circus.process.spawn import SpawnFailed, Spawner
+
+# pidfds have inode numbers of their own, unique per boot, since this release.
+PIDFD_INODES_SINCE: Final = (6, 9)
+KILL_PASSES_MAX: Final = 8
+
+
+class Child(NamedTuple):
+    """One process that is ours until it is reaped. `started` is boot ns; inode 0: unknown."""
+
+    pid: int
+    pidfd: int
+    started: int
+    inode: int
+
+
+class Orphan(NamedTuple):
+    """A descendant of some worker that came to us and has ended, reaped."""
+
+    pid: int
+    code: int | None
+    signal: int | None
+
+
+class Kernel(Protocol):
+    """What production and simulation implement. No method blocks."""
+
+    def now(self) -> tuple[int, int]:
+        """Wall clock and CLOCK_BOOTTIME, ns."""
+        ...
+
+    def spawn(self, launch: Launch) -> Child:
+        """Start a program; when this returns it has been executed. Raises SpawnFailed."""
+        ...
+
+    def watch(self, child: Child) -> None:
+        """Have its end shown by the poll loop."""
+        ...
+
+    def unwatch(self, child: Child) -> None:
+        """After the peek: a zombie's pidfd stays readable and would make the loop spin."""
+        ...
+
+    def peek(self, child: Child) -> Ending | None:
+        """How it ended, without reaping; None while it runs."""
+        ...
+
+    def reap(self, child: Child) -> None:
+        """Let the zombie go. Its pid means nothing from here on."""
+        ...
+
+    def signal(
+        self, child: Child, signum: int, scope: str, child_pid: int | None
+    ) -> tuple[tuple[int, ...], int]:
+        """Signal an unreaped child; the pids that got it, and errno or 0."""
+        ...
+
+    def strangers(self, known: Container[int]) -> frozenset[int]:
+        """Our children that we did not start: orphans of workers, running or ended."""
+        ...
+
+    def kill_leftovers(self, child: Child) -> tuple[int, ...]:
+        """Kill what remains of the group and session of a zombie of ours; the pids."""
+        ...
+
+    def reap_orphans(self, strangers: frozenset[int]) -> list[Orphan]:
+        """Those of `strangers` that have ended."""
+        ...
+
+
+class LinuxKernel:
+    """The real one: pidfd, epoll, /proc."""
+
+    __slots__ = ("_children_file", "_inodes", "_spawner", "epoll")
+
+    def __init__(self, spawner: Spawner | None = None) -> None:
+        self._spawner = spawner or Spawner()
+        self._inodes = _release() >= PIDFD_INODES_SINCE
+        self._children_file = f"/proc/self/task/{os.getpid()}/children"
+        self.epoll = select.epoll()
+
+    def now(self) -> tuple[int, int]:
+        return time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def spawn(self, launch: Launch) -> Child:
+        pid = self._spawner.spawn(launch)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            # Without a pidfd nobody would see it end: better no process than a lost one.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise SpawnFailed("fork", error.errno or errno.EMFILE) from error
+        started = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return Child(pid, pidfd, started, os.fstat(pidfd).st_ino if self._inodes else 0)
+
+    def watch(self, child: Child) -> None:
+        self.epoll.register(child.pidfd, select.EPOLLIN)
+
+    def unwatch(self, child: Child) -> None:
+        self.epoll.unregister(child.pidfd)
+
+    def peek(self, child: Child) -> Ending | None:
+        return linux.peek(child.pidfd)
+
+    def reap(self, child: Child) -> None:
+        os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+        os.close(child.pidfd)
+
+    def signal(
+        self, child: Child, signum: int, scope: str, child_pid: int | None
+    ) -> tuple[tuple[int, ...], int]:
+        return send(child.pid, child.pidfd, signum, scope, child_pid)
+
+    def strangers(self, known: Container[int]) -> frozenset[int]:
+        return frozenset(pid for pid in self._children() if pid not in known)
+
+    def kill_leftovers(self, child: Child) -> tuple[int, ...]:
+        killed: dict[int, None] = {}
+        for _ in range(KILL_PASSES_MAX):
+            found = [pid for pid in _session_members(child.pid) if pid not in killed]
+            if not found:
+                break
+            for pid in found:
+                if _signal_pid(pid, signal.SIGKILL) == 0:
+                    killed[pid] = None
+        return tuple(killed)
+
+    def reap_orphans(self, strangers: frozenset[int]) -> list[Orphan]:
+        ended: list[Orphan] = []
+        for pid in strangers:
+            orphan = _reap_orphan(pid)
+            if orphan is not None:
+                ended.append(orphan)
+        return ended
+
+    def close(self) -> None:
+        self.epoll.close()
+
+    def _children(self) -> list[int]:
+        try:
+            with open(self._children_file, "rb", buffering=0) as listing:
+                return [int(word) for word in listing.readall().split()]
+        except FileNotFoundError:
+            # A kernel without CONFIG_PROC_CHILDREN: ask every process who its parent is.
+            own = os.getpid()
+            return [pid for pid, parent, _, _ in _processes() if parent == own]
+
+
+def send(
+    pid: int, pidfd: int, signum: int, scope: str, child_pid: int | None
+) -> tuple[tuple[int, ...], int]:
+    """Signal an unreaped child of ours, or those around it that `scope` names."""
+    if scope == "process":
+        failed = _signal_pidfd(pidfd, signum)
+        return ((), failed) if failed else ((pid,), 0)
+    if scope == "group":
+        return _signal_group(pid, signum)
+    if child_pid is not None and child_pid not in children_of(pid):
+        return (), errno.ESRCH
+    reached: list[int] = []
+    failed = 0
+    for target in _targets(pid, scope, child_pid):
+        problem = _signal_pidfd(pidfd, signum) if target == pid else _signal_pid(target, signum)
+        if problem == 0:
+            reached.append(target)
+        elif problem != errno.ESRCH:
+            failed = failed or problem
+    return tuple(reached), failed
+
+
+def _targets(pid: int, scope: str, child_pid: int | None) -> list[int]:
+    if scope == "children":
+        return children_of(pid) if child_pid is None else [child_pid]
+    if scope == "family":
+        return [pid, *children_of(pid)]
+    if scope == "tree":
+        return [pid, *descendants_of(pid)]
+    if scope == "descendants":
+        return descendants_of(pid)
+    raise ValueError(f"cannot signal: no scope {scope!r}")
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of any process, as /proc shows them now."""
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    found: list[int] = []
+    for task in tasks:
+        try:
+            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as listing:
+                found.extend(int(word) for word in listing.readall().split())
+        except OSError:
+            # The thread is gone, or the kernel has no such file.
+            continue
+    return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """All of them, parents before their children."""
+    found: list[int] = []
+    queue = children_of(pid)
+    while queue:
+        next_pid = queue.pop(0)
+        found.append(next_pid)
+        queue.extend(children_of(next_pid))
+    return found
+
+
+def _signal_pidfd(pidfd: int, signum: int) -> int:
+    try:
+        signal.pidfd_send_signal(pidfd, signum)
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    except ValueError:
+        return errno.EINVAL
+    return 0
+
+
+def _signal_pid(pid: int, signum: int) -> int:
+    try:
+        os.kill(pid, signum)
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return 0
+
+
+def _signal_group(pid: int, signum: int) -> tuple[tuple[int, ...], int]:
+    members = tuple(one for one, _, group, _ in _processes() if group == pid)
+    try:
+        os.killpg(pid, signum)
+    except OSError as error:
+        return (), error.errno or errno.EINVAL
+    return members, 0
+
+
+def _session_members(leader: int) -> list[int]:
+    return [
+        pid
+        for pid, _, group, session in _processes()
+        if leader in (group, session) and pid != leader
+    ]
+
+
+def _processes() -> Iterator[tuple[int, int, int, int]]:
+    """(pid, parent, group, session) of every process that is not a zombie."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb", buffering=0) as file:
+                words = file.readall().rpartition(b")")[2].split(None, 4)
+        except OSError:
+            # It ended since the directory was read.
+            continue
+        if words and words[0] not in (b"Z", b"X"):
+            yield int(name), int(words[1]), int(words[2]), int(words[3])
+
+
+def _reap_orphan(pid: int) -> Orphan | None:
+    try:
+        seen = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if seen is None:
+        return None
+    if seen.si_code == linux.CLD_EXITED:
+        return Orphan(pid, seen.si_status, None)
+    return Orphan(pid, None, seen.si_status)
+
+
+def _release() -> tuple[int, int]:
+    major, minor = os.uname().release.split(".")[:2]
+    digits = "".join(c for c in minor if c.isdigit())
+    return int(major), int(digits or 0)
+
+
+__all__ = [
+    "Child", "Ending", "Kernel", "LinuxKernel", "Orphan", "SpawnFailed", "children_of",
+    "descendants_of", "send",
+]  # fmt: skip

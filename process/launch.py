@@ -1,0 +1,172 @@
+"""Room: process -- what one start needs, worked out from a watcher's spec; data, no system call.
+
+Knows:     shlex and re; the shape of bus.spec.WatcherSpec (types only: the keeper loads this file).
+Known by:  the reaper (resolves, sends), the link (as a map), process.spawn (carries out).
+Never:     looks up a user, a file or the environment: they are arguments, or the keeper's business.
+
+`cmd` is split as a shell splits words and `$(circus.…)` is filled in, once. With `shell = true` the
+text goes to `sh -c` as it was written: Circus quotes every word first, so that neither a pipe nor
+a variable works there; that is a wart, not a feature (ADR-0020).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from circus.bus.spec import WatcherSpec
+
+SHELL: Final = "/bin/sh"
+PATH_DEFAULT: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+REFERENCE: Final = re.compile(r"\$\(circus\.([\w.-]+)\)|\(\(circus\.([\w.-]+)\)\)", re.IGNORECASE)
+
+
+class Plan(NamedTuple):
+    """How to stop a process when no core is there to say it; travels with every spawn."""
+
+    stop_signal: int = 15
+    grace: int = 30_000_000_000
+    priority: int = 0
+    stop_children: bool = False
+    leftovers: bool = False  # kill what remains of its group when it exits
+
+
+class Launch:
+    """One way to start a program: equal launches have equal maps and one digest.
+
+    `uid` and `gid` are names or numbers, resolved where the process is started. `limits` maps the
+    names of resource limits, such as `nofile`, to (soft, hard). A closed stream is /dev/null.
+    """
+
+    __slots__ = (
+        "_digest", "argv", "close_stderr", "close_stdin", "close_stdout", "cwd", "env", "gid",
+        "limits", "plan", "ready", "uid", "umask",
+    )  # fmt: skip
+
+    def __init__(self, argv: tuple[str, ...], env: Mapping[str, str], **rest: Any) -> None:
+        self.argv = argv
+        self.env = env
+        self.cwd: str | None = rest.pop("cwd", None)
+        self.uid: int | str | None = rest.pop("uid", None)
+        self.gid: int | str | None = rest.pop("gid", None)
+        self.umask: int | None = rest.pop("umask", None)
+        self.close_stdin: bool = rest.pop("close_stdin", True)
+        self.close_stdout: bool = rest.pop("close_stdout", False)
+        self.close_stderr: bool = rest.pop("close_stderr", False)
+        self.limits: Mapping[str, tuple[int, int]] = rest.pop("limits", {})
+        self.plan: Plan = rest.pop("plan", Plan())
+        self.ready: Any = None  # process.spawn keeps here what it has encoded once
+        self._digest: str | None = None
+        if rest:
+            raise TypeError(f"cannot make a launch: unknown fields {sorted(rest)}")
+
+    def to_map(self) -> dict[str, Any]:
+        """For the link. The plan is not part of it: it goes with each spawn."""
+        return {name: getattr(self, name) for name in WIRE_NAMES}
+
+    @property
+    def digest(self) -> str:
+        """Names this launch on the link; 32 hex digits."""
+        if self._digest is None:
+            self._digest = _digest(self)
+        return self._digest
+
+
+WIRE_NAMES: Final = (
+    "argv", "env", "cwd", "uid", "gid", "umask", "close_stdin", "close_stdout", "close_stderr",
+    "limits",
+)  # fmt: skip
+
+
+def from_map(data: Mapping[str, Any]) -> Launch:
+    """Back from the link."""
+    return Launch(**data)
+
+
+def resolve(
+    spec: WatcherSpec,
+    slot: int,
+    *,
+    secrets: Callable[[str], str],
+    environ: Mapping[str, str],
+) -> Launch:
+    """How to start the process in `slot`.
+
+    `secrets` gives the value of an env variable for the keyed hash in the spec; `environ` is the
+    daemon's environment, copied only where the spec says `copy_env`. Raises ValueError where
+    `cmd` cannot be split (an open quote).
+    """
+    own = {name: secrets(hashed) for name, hashed in spec.env.items()}
+    env = {**environ, **own} if spec.copy_env else own
+    fill = _filler(spec, slot, env)
+    return Launch(
+        tuple(_argv(spec, fill)),
+        env,
+        cwd=spec.working_dir,
+        uid=spec.uid,
+        gid=spec.gid,
+        close_stdin=spec.close_child_stdin,
+        close_stdout=spec.close_child_stdout,
+        close_stderr=spec.close_child_stderr,
+        plan=plan_of(spec),
+    )
+
+
+def plan_of(spec: WatcherSpec) -> Plan:
+    """The stop plan in a spec."""
+    kill = spec.leftovers == "kill" or spec.stop_children
+    return Plan(
+        spec.stop_signal, spec.graceful_timeout, spec.priority, spec.stop_children, kill
+    )
+
+
+def executables(launch: Launch) -> tuple[str, ...]:
+    """Where the program may be, in order: argv[0] itself or in the child's own PATH."""
+    program = launch.argv[0]
+    if "/" in program:
+        return (program,)
+    path = launch.env.get("PATH") or PATH_DEFAULT
+    return tuple(f"{place}/{program}" if place else program for place in path.split(":"))
+
+
+def _argv(spec: WatcherSpec, fill: Callable[[str], str]) -> list[str]:
+    cmd = fill(spec.cmd)
+    args = [fill(word) for word in spec.args]
+    if spec.shell:
+        text = " ".join((cmd, *args))
+        return [SHELL, "-c", text, *(fill(word) for word in spec.shell_args)]
+    return shlex.split(cmd) + args
+
+
+def _filler(spec: WatcherSpec, slot: int, env: Mapping[str, str]) -> Callable[[str], str]:
+    """A single pass: what was filled in is not looked at again; unknown references stay."""
+    names = {name.lower(): value for name, value in env.items()}
+
+    def value_of(match: re.Match[str]) -> str:
+        name = (match[1] or match[2]).lower()
+        if name == "wid":
+            return str(slot)
+        if name.startswith("env."):
+            return names.get(name[4:], match[0])
+        return _option_text(spec, name, match[0])
+
+    return lambda text: REFERENCE.sub(value_of, text) if "circus." in text.lower() else text
+
+
+def _option_text(spec: WatcherSpec, name: str, otherwise: str) -> str:
+    value = getattr(spec, name, None)
+    if value is None or name.startswith("_") or isinstance(value, Mapping) or callable(value):
+        return otherwise
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _digest(launch: Launch) -> str:
+    from hashlib import blake2b  # noqa: PLC0415 - the keeper never digests; OpenSSL costs it 3 MB
+
+    whole = launch.to_map()
+    whole["env"] = sorted(launch.env.items())
+    whole["limits"] = sorted(launch.limits.items())
+    return blake2b(repr(whole).encode(), digest_size=16).hexdigest()

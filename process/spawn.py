@@ -1,0 +1,410 @@
+"""Room: process -- two roads from a launch to a running program.
+
+Knows:     process.launch, the standard library.
+Known by:  process.kernel, process.process (standalone), process.keeper (to start the core).
+Never:     waits for a program to end; leaks anything of this process into the child.
+
+Fast: `_posixsubprocess.fork_exec`, which vforks, so that its cost does not grow with our memory.
+It is CPython's own and private: it is called in one place, its signature is tried on every Python
+that we support, and where it differs we fall back to `subprocess.Popen`.
+Full: `os.fork` and one step after another in Python, for what the fast road cannot do: another
+user or group, resource limits, a reset of ignored or blocked signals. A step that fails ends the
+child and comes back as (step, errno) through a close-on-exec pipe, whose end of file says that
+the program runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
+
+from circus.process.launch import Launch, executables
+
+try:
+    from _posixsubprocess import fork_exec as _fork_exec
+except ImportError:
+    # Another Python; the fallback is slower and does the same.
+    _fork_exec: Callable[..., int] | None = None  # type: ignore[no-redef]
+
+REPORT_BYTES_MAX: Final = 4096
+DEVNULL: Final = "/dev/null"
+# Python itself ignores these in every process of its own, and fork_exec restores them.
+PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+CHILD_FAILED: Final = 255
+INHERIT: Final = (-1, -1, -1)
+
+
+class SpawnFailed(Exception):
+    """Not one instruction of the program ran: `step` and `errno` say what refused."""
+
+    def __init__(self, step: str, number: int) -> None:
+        super().__init__(f"{step}: {os.strerror(number)}")
+        self.step = step
+        self.errno = number
+
+
+class Prepared(NamedTuple):
+    """A launch in the form that the system calls want, encoded once."""
+
+    argv: list[bytes]
+    env: list[bytes]
+    programs: tuple[bytes, ...]
+    cwd: bytes | None
+    umask: int
+
+
+class Identity(NamedTuple):
+    """Whom the child becomes."""
+
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+class Spawner:
+    """Starts programs. `nofile` is the soft limit that children get back if ours was raised.
+
+    `strange` says that this process belongs to somebody else (a program that uses the library): its
+    descriptors may be inheritable and its signals ignored or blocked, so both are looked at.
+    """
+
+    __slots__ = ("_devnull", "_fast", "_nofile", "_strange")
+
+    def __init__(self, *, nofile: tuple[int, int] | None = None, strange: bool = False) -> None:
+        self._devnull = -1
+        self._nofile = nofile
+        self._strange = strange
+        self._fast = _by_popen if _fork_exec is None else _by_fork_exec
+
+    def spawn(self, launch: Launch, stdio: tuple[int, int, int] = INHERIT) -> int:
+        """The pid of the program, which runs; raises SpawnFailed and leaves nothing."""
+        prepared = launch.ready or prepare(launch)
+        streams = self._streams(launch, stdio)
+        identity = identity_of(launch)
+        if identity or launch.limits or (self._strange and _signals_leak()):
+            return self._spawn_full(launch, streams, identity)
+        return self._spawn_fast(prepared, streams)
+
+    def close(self) -> None:
+        if self._devnull >= 0:
+            os.close(self._devnull)
+            self._devnull = -1
+
+    def _streams(self, launch: Launch, stdio: tuple[int, int, int]) -> tuple[int, int, int]:
+        closed = (launch.close_stdin, launch.close_stdout, launch.close_stderr)
+        if True not in closed:
+            return stdio
+        if self._devnull < 0:
+            self._devnull = _open_devnull()
+        stdin, stdout, stderr = (
+            self._devnull if close else fd for close, fd in zip(closed, stdio, strict=True)
+        )
+        return stdin, stdout, stderr
+
+    def _spawn_fast(self, prepared: Prepared, streams: tuple[int, int, int]) -> int:
+        if self._nofile is None:
+            return self._fast(prepared, streams, self._strange)
+        raised = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, self._nofile)
+        try:
+            return self._fast(prepared, streams, self._strange)
+        except TypeError:
+            # The private signature has changed.
+            self._fast = _by_popen
+            return _by_popen(prepared, streams, self._strange)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, raised)
+
+    def _spawn_full(
+        self, launch: Launch, streams: tuple[int, int, int], identity: Identity | None
+    ) -> int:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        # A signal between fork and the reset below would write to our own wake-up pipe and be
+        # taken for ours. The mask lasts for one fork and the child clears it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                _become(launch, streams, identity, (write, self._nofile, self._strange))
+        except OSError as error:
+            os.close(read)
+            raise SpawnFailed("fork", error.errno or errno.EAGAIN) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(write)
+        report = _read_report(read)
+        if report:
+            os.waitpid(pid, 0)
+            step, _, number = report.decode("ascii").partition(":")
+            raise SpawnFailed(step, int(number))
+        return pid
+
+
+def prepare(launch: Launch) -> Prepared:
+    """Encode a launch once; the result is kept with it. Raises SpawnFailed for what exec forbids."""
+    words = [*launch.argv, *launch.env, *launch.env.values(), launch.cwd or ""]
+    if not launch.argv or not launch.argv[0]:
+        raise SpawnFailed("exec", errno.ENOENT)
+    if any("\0" in word for word in words) or any("=" in name or not name for name in launch.env):
+        raise SpawnFailed("exec", errno.EINVAL)
+    launch.ready = Prepared(
+        [os.fsencode(word) for word in launch.argv],
+        [os.fsencode(f"{name}={value}") for name, value in launch.env.items()],
+        tuple(os.fsencode(place) for place in executables(launch)),
+        None if launch.cwd is None else os.fsencode(launch.cwd),
+        -1 if launch.umask is None else launch.umask,
+    )
+    return launch.ready  # type: ignore[no-any-return]
+
+
+def identity_of(launch: Launch) -> Identity | None:
+    """Whom the launch asks for, or None where that is nobody else. Raises SpawnFailed."""
+    if launch.uid is None and launch.gid is None:
+        return None
+    import grp  # noqa: PLC0415 - most keepers never change the user
+    import pwd  # noqa: PLC0415
+
+    uid, name, gid = os.geteuid(), "", os.getegid()
+    if launch.uid is not None:
+        uid, name, gid = _user(launch.uid, pwd)
+    if launch.gid is not None:
+        gid = _group(launch.gid, grp)
+    if (uid, gid) == (os.geteuid(), os.getegid()) and uid != 0:
+        return None
+    groups = os.getgrouplist(name, gid) if name else [gid]
+    return Identity(uid, gid, groups)
+
+
+def _user(user: int | str, pwd: Any) -> tuple[int, str, int]:
+    try:
+        if isinstance(user, int) or user.isdigit():
+            entry = pwd.getpwuid(int(user))
+        else:
+            entry = pwd.getpwnam(user)
+    except (KeyError, OverflowError) as error:
+        # Never "run as ourselves instead": who we are may be root.
+        raise SpawnFailed("user", errno.ENOENT) from error
+    return entry.pw_uid, entry.pw_name, entry.pw_gid
+
+
+def _group(group: int | str, grp: Any) -> int:
+    if isinstance(group, int) or group.isdigit():
+        return int(group)
+    try:
+        return int(grp.getgrnam(group).gr_gid)
+    except KeyError as error:
+        raise SpawnFailed("groups", errno.ENOENT) from error
+
+
+def _by_fork_exec(prepared: Prepared, streams: tuple[int, int, int], close: bool) -> int:
+    """The one place that knows the private signature (the same in CPython 3.11, 3.12, 3.13)."""
+    assert _fork_exec is not None
+    read, write = _report_pipe()
+    stdin, stdout, stderr = streams
+    try:
+        pid = _fork_exec(
+            prepared.argv, prepared.programs,
+            close, (write,), prepared.cwd, prepared.env,
+            stdin, -1, -1, stdout, -1, stderr, read, write,
+            True, True, -1, None, None, None, prepared.umask, None, True,
+        )  # fmt: skip
+    except OSError as error:
+        os.close(read)
+        raise SpawnFailed("fork", error.errno or errno.EAGAIN) from error
+    except BaseException:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    report = _read_report(read)
+    if report:
+        os.waitpid(pid, 0)
+        raise _meaning(report, prepared)
+    return int(pid)
+
+
+def _meaning(report: bytes, prepared: Prepared) -> SpawnFailed:
+    """What fork_exec's child wrote: `OSError:<errno in hex>:<noexec…, unless exec refused>`."""
+    kind, number, words = (*report.split(b":", 2), b"", b"")[:3]
+    if kind != b"OSError":
+        return SpawnFailed("fork", errno.EAGAIN)
+    if words.startswith(b"noexec"):
+        return SpawnFailed("chdir" if prepared.cwd is not None else "stdio", int(number, 16))
+    return SpawnFailed("exec", int(number, 16))
+
+
+def _by_popen(prepared: Prepared, streams: tuple[int, int, int], close: bool) -> int:
+    """The same with the public interface: tries each place by itself, as exec would."""
+    from subprocess import Popen, SubprocessError  # noqa: PLC0415 - 8 ms that most never need
+
+    env = dict(pair.split(b"=", 1) for pair in prepared.env)
+    found = errno.ENOENT
+    stdin, stdout, stderr = (None if fd < 0 else fd for fd in streams)
+    for program in prepared.programs:
+        try:
+            child = Popen(
+                prepared.argv, executable=program, cwd=prepared.cwd, env=env,
+                stdin=stdin, stdout=stdout, stderr=stderr,
+                close_fds=close, start_new_session=True, umask=prepared.umask,
+            )  # fmt: skip
+        except SubprocessError as error:
+            raise SpawnFailed("fork", errno.EAGAIN) from error
+        except OSError as error:
+            if prepared.cwd is not None and error.filename == prepared.cwd:
+                raise SpawnFailed("chdir", error.errno or 0) from error
+            found = _worse(found, error.errno or 0)
+            continue
+        # We reap by pidfd; the object must not do it when it is collected.
+        child.returncode = 0
+        return child.pid
+    raise SpawnFailed("exec", found)
+
+
+def _worse(found: int, number: int) -> int:
+    """Of several places that refused, the errno that says most: "not here" says least."""
+    return found if number in (errno.ENOENT, errno.ENOTDIR) else number
+
+
+def _become(
+    launch: Launch,
+    streams: tuple[int, int, int],
+    identity: Identity | None,
+    around: tuple[int, tuple[int, int] | None, bool],
+) -> NoReturn:
+    """In the child: every step in the order of docs/adr/0021; never returns."""
+    write, nofile, strange = around
+    step = "signals"
+    try:
+        for step, act in _steps(launch, streams, identity, nofile):
+            act()
+        step = "exec"
+        if strange:
+            _close_on_exec()
+        prepared: Prepared = launch.ready
+        _exec(prepared.programs, prepared.argv, dict(p.split(b"=", 1) for p in prepared.env))
+    except OSError as error:
+        os.write(write, f"{step}:{error.errno or 0}".encode("ascii"))
+    except (ValueError, OverflowError):
+        os.write(write, f"{step}:{errno.EINVAL}".encode("ascii"))
+    finally:
+        os._exit(CHILD_FAILED)
+
+
+def _steps(
+    launch: Launch,
+    streams: tuple[int, int, int],
+    identity: Identity | None,
+    nofile: tuple[int, int] | None,
+) -> list[tuple[str, Callable[[], Any]]]:
+    prepared: Prepared = launch.ready
+    steps: list[tuple[str, Callable[[], Any]]] = [
+        ("signals", _reset_signals),
+        ("setsid", os.setsid),
+        ("rlimits", lambda: _limit(launch, nofile)),
+    ]
+    if prepared.umask >= 0:
+        steps.append(("umask", lambda: os.umask(prepared.umask)))
+    steps.append(("stdio", lambda: _redirect(streams)))
+    if prepared.cwd is not None:
+        cwd = prepared.cwd
+        steps.append(("chdir", lambda: os.chdir(cwd)))
+    if identity is not None:
+        uid, gid, groups = identity
+        steps += [
+            ("groups", lambda: os.setgroups(groups)),
+            ("gid", lambda: os.setresgid(gid, gid, gid)),
+            ("uid", lambda: os.setresuid(uid, uid, uid)),
+            ("uid", lambda: _verify(uid)),
+        ]
+    return steps
+
+
+def _reset_signals() -> None:
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals():
+        if signum not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _limit(launch: Launch, nofile: tuple[int, int] | None) -> None:
+    if nofile is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, nofile)
+    for name, (soft, hard) in launch.limits.items():
+        number = getattr(resource, f"RLIMIT_{name.upper()}", None)
+        if number is None:
+            raise ValueError(name)
+        resource.setrlimit(number, (soft, hard))
+
+
+def _redirect(streams: tuple[int, int, int]) -> None:
+    for target, fd in enumerate(streams):
+        if fd >= 0:
+            os.dup2(fd, target)
+
+
+def _verify(uid: int) -> None:
+    """A dropped privilege that can be had back was not dropped."""
+    if uid == 0:
+        return
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise PermissionError(errno.EPERM, "the privileges could be regained")
+
+
+def _close_on_exec() -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                # The listing's own descriptor.
+                continue
+
+
+def _exec(programs: Sequence[bytes], argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
+    found = errno.ENOENT
+    for program in programs:
+        try:
+            os.execve(program, argv, env)
+        except OSError as error:
+            found = _worse(found, error.errno or 0)
+    raise OSError(found, os.strerror(found))
+
+
+def _signals_leak() -> bool:
+    """Would a program that we exec now inherit ignored or blocked signals?"""
+    if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        return True
+    return any(
+        signal.getsignal(signum) is signal.SIG_IGN
+        for signum in signal.valid_signals()
+        if signum not in PYTHON_IGNORES
+    )
+
+
+def _report_pipe() -> tuple[int, int]:
+    try:
+        return os.pipe2(os.O_CLOEXEC)
+    except OSError as error:
+        raise SpawnFailed("fork", error.errno or errno.EMFILE) from error
+
+
+def _read_report(read: int) -> bytes:
+    try:
+        return os.read(read, REPORT_BYTES_MAX)
+    finally:
+        os.close(read)
+
+
+def _open_devnull() -> int:
+    try:
+        return os.open(DEVNULL, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise SpawnFailed("stdio", error.errno or errno.ENOENT) from error
