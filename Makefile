@@ -1,0 +1,44 @@
+# Everything begins here. `make test` and `make run` need Python 3.11+, git and make, nothing else.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+
+.PHONY: help install run test lint types tests fmt docs bench clean ratchet
+
+help:     ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install:  ## the virtual environment in .venv, once per pyproject.toml
+	@tools/install
+
+run: install  ## circusd on examples/hello.toml and its live event stream, until Ctrl-C
+	@tools/run examples/hello.toml
+
+test: install  ## lint, types and all tests; ends with pytest's summary line
+	@$(PYTHON) tools/check.py lint types tests
+
+lint: install  ## ruff, import-linter, codespell, mypy and pyright
+	@$(PYTHON) tools/check.py lint types
+
+types: install  ## mypy and pyright alone
+	@$(PYTHON) tools/check.py types
+
+tests: install  ## pytest alone
+	@$(PYTHON) tools/check.py tests
+
+fmt: install  ## format, and fix what can be fixed safely
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix-only --exit-zero .
+
+docs: install  ## check that the pages, the code and the links agree
+	@$(PYTHON) -m pytest -q tests/test_docs.py
+
+bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
+	@$(PYTHON) -m bench
+
+ratchet: install  ## write down today's breaches of the house rules (never upwards without a reason)
+	@$(PYTHON) tests/test_tidy.py
+
+clean:    ## remove what was made, the virtual environment included
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	  .hypothesis .coverage .coverage.*
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,133 @@
+"""Fixtures that every test may ask for, and the choice of the Hypothesis profile."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A unix socket's path has 108 bytes with its closing zero; zmq refuses longer ones late.
+SOCKET_PATH_BYTES_MAX: Final = 107
+LONGEST_SOCKET: Final = "run/events.sock"
+DEATH_MS_MAX: Final = 20_000
+
+# No deadline: examples are not timed on machines that we do not know.
+SLOW: Final = [HealthCheck.too_slow]
+settings.register_profile("dev", max_examples=100, deadline=None, suppress_health_check=SLOW)
+settings.register_profile(
+    "ci", max_examples=300, deadline=None, print_blob=True, suppress_health_check=SLOW
+)
+settings.register_profile(
+    "night",
+    max_examples=1_000_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
+
+
+class Registry:
+    """The processes that one test answers for; each is held by a pidfd, so no pid is mistaken."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, int] = {}
+        self._popen: list[subprocess.Popen[bytes] | subprocess.Popen[str]] = []
+
+    def __call__(self, process: int | subprocess.Popen[bytes] | subprocess.Popen[str]) -> int:
+        """Answer for a pid or a Popen from now on; gives the pid back."""
+        if not isinstance(process, int):
+            self._popen.append(process)
+            process = process.pid
+        if process not in self._held:
+            self._held[process] = os.pidfd_open(process)
+        return process
+
+    def end(self) -> None:
+        """SIGKILL to whatever still runs, by pid, and wait until it is gone; then reap our own."""
+        for pidfd in self._held.values():
+            try:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # It has ended and was reaped: nothing is owed.
+        for pid, pidfd in self._held.items():
+            poller = select.poll()
+            poller.register(pidfd, select.POLLIN)
+            assert poller.poll(DEATH_MS_MAX), f"process {pid} survived SIGKILL"
+            os.close(pidfd)
+        for popen in self._popen:
+            popen.wait()
+            for pipe in (popen.stdin, popen.stdout, popen.stderr):
+                if pipe is not None:
+                    pipe.close()
+        for pid in self._held:
+            _reap(pid)
+
+
+@pytest.fixture
+def reaped() -> Iterator[Registry]:
+    """Give every process that the test starts to this; it is ended even if the test fails.
+
+    After the test no child of this process may be left that was not there before: one that is
+    left is ended, and fails the test.
+    """
+    before = _children()
+    registry = Registry()
+    yield registry
+    registry.end()
+    left = _children() - before
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid)
+    assert left == set(), f"children were left by the test: {sorted(left)}; give them to `reaped`"
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """A state directory (0700) whose sockets' paths are short enough for the kernel."""
+    path = Path(tempfile.mkdtemp(prefix="circus-", dir="/tmp"))
+    assert len(os.fsencode(path / LONGEST_SOCKET)) <= SOCKET_PATH_BYTES_MAX
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def until() -> Callable[[int], None]:
+    """Wait until a process (any, by pid) has ended; fails after a generous deadline."""
+
+    def wait(pid: int) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        ended = poller.poll(DEATH_MS_MAX)
+        os.close(pidfd)
+        assert ended, f"process {pid} still runs after {DEATH_MS_MAX} ms"
+
+    return wait
+
+
+def _children() -> set[int]:
+    return {
+        int(pid)
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text(encoding="ascii").split()
+    }
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return  # Not ours, or reaped already.

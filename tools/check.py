@@ -1,0 +1,60 @@
+"""Run the parts of `make test` in order, each with its wall time; fail if any of them failed.
+
+All parts run even if an early one fails, so that one run shows everything; pytest comes last, so
+that its summary line ends the output.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+BIN: Final = Path(sys.executable).parent
+ROOT: Final = Path(__file__).parent.parent
+
+PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "lint": (
+        ("ruff", "check", "--quiet", "."),
+        ("ruff", "format", "--check", "--quiet", "."),
+        ("lint-imports", "--no-logo"),
+        ("codespell",),
+    ),
+    # Two commands because `tests` is no package: the rooms by the package, the tests by file.
+    "types": (("mypy",), ("mypy", "tests", "tools"), ("pyright", "--warnings")),
+    "tests": (("pytest", "-q", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term"),),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named parts; 0 if all are well, else 1."""
+    unknown = [name for name in names if name not in PARTS]
+    if unknown or not names:
+        print(f"cannot check {unknown}: name some of {', '.join(PARTS)}", file=sys.stderr)
+        return os.EX_USAGE
+    failed = [
+        " ".join(command) for name in names for command in PARTS[name] if not passes(name, command)
+    ]
+    if failed and names[-1] != "tests":
+        print(f"failed: {'; '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def passes(part: str, command: tuple[str, ...]) -> bool:
+    """Run one command; its time and outcome are one line, before the tests' own last words."""
+    shown = " ".join(command[:2])
+    if part == "tests":
+        print(f"{part}: {shown}", flush=True)
+    started = time.monotonic()
+    code = subprocess.call([str(BIN / command[0]), *command[1:]], cwd=ROOT)
+    if part != "tests":
+        outcome = "ok" if code == 0 else f"FAILED ({code})"
+        print(f"{part}: {shown}: {outcome} in {time.monotonic() - started:.1f} s", flush=True)
+    return code == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
