@@ -20,7 +20,7 @@ from circus.bus.codec import records_of
 from circus.bus.machine import Actor, Delivered, Host
 from circus.bus.outside import Hands, Outside
 from circus.bus.record import Command, Decision, Draft, Record
-from circus.bus.recovery import Recovered, Recovery, refold
+from circus.bus.past import Fold, Past, refold
 from circus.bus.routing import ACTORS, WORLD, addressee
 from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
@@ -74,14 +74,14 @@ def newborn(record: Record) -> Actor:
     return Actor(address, watcher_core, watcher_core.born(record))
 
 
-def recovery() -> Recovery:
+def blank() -> Fold:
     """An empty fold, with the one actor that was never born."""
-    return Recovery([Actor(ARBITER, arbiter_core, arbiter_core.initial())], newborn)
+    return Fold([Actor(ARBITER, arbiter_core, arbiter_core.initial())], newborn)
 
 
-def recover(ledger: Storage, observers: Sequence[Observer] = ()) -> Recovered:
+def recover(ledger: Storage, observers: Sequence[Observer] = ()) -> Past:
     """Fold a ledger from its beginning; observers (the projection) see every record too."""
-    fold = recovery()
+    fold = blank()
     for frame in ledger.frames():
         for record in records_of(frame.payload):
             fold.fold(record)
@@ -93,8 +93,8 @@ def recover(ledger: Storage, observers: Sequence[Observer] = ()) -> Recovered:
 class Runtime:
     """One incarnation of the core."""
 
-    def __init__(self, ports: Ports, found: Recovered, seed: int) -> None:
-        incarnation = found.incarnation + 1
+    def __init__(self, ports: Ports, past: Past, seed: int) -> None:
+        incarnation = past.incarnation + 1
         self._ledger = ports.ledger
         self._clock = ports.clock
         self._exchange = ports.exchange
@@ -105,11 +105,11 @@ class Runtime:
             exchange=ports.exchange, publisher=ports.publisher,
         )  # fmt: skip
         self.reaper = ports.reaper(lambda drafts: self.outside.report(drafts))
-        self.outside = Outside(world_wire, self.reaper, found.timers, incarnation)
+        self.outside = Outside(world_wire, self.reaper, past.timers, incarnation)
         self.host = Host(Chance(seed), incarnation, birth=newborn, refold=self._refold)
-        for actor in found.actors.values():
+        for actor in past.actors.values():
             self.host.add(actor)
-        self._unanswered = found.inputs()
+        self._unanswered = past.inputs()
         self._awake = False
 
     @property
@@ -178,7 +178,7 @@ class Runtime:
         records = (
             record for frame in self._ledger.frames() for record in records_of(frame.payload)
         )
-        return refold(address, records, recovery())
+        return refold(address, records, blank())
 
 
 def _ignore(_item: object) -> None:

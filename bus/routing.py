@@ -1,7 +1,7 @@
 """Room: bus -- who is told what: the static table from records to addresses and hosts.
 
 Knows:     bus.events, bus.record, bus.values.
-Known by:  bus.switchboard (delivers), bus.recovery (delivers again).
+Known by:  bus.switchboard (delivers), bus.past (delivers again).
 Never:     looks at any state but the record itself.
 """
 

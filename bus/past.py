@@ -1,0 +1,138 @@
+"""Room: bus -- from a ledger back to a living bus: states, inboxes, timers, open spawns.
+
+Knows:     bus.machine, bus.routing, bus.timers, the vocabulary.
+Known by:  the runtime and the simulator at every start, replay's laws.
+Never:     acts: what it finds is data for those who do.
+
+One pass, in ledger order. An actor's state is the fold of its own records; the inputs that it has
+not answered are those routed to it after the highest cause of its frames, in order (DESIGN.md, 3).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attr
+
+from circus.bus import commands, events
+from circus.bus.machine import Actor
+from circus.bus.record import Record
+from circus.bus.routing import addressee
+from circus.bus.timers import Timers
+from circus.bus.values import Address
+
+_SPAWN_OUTCOMES = (
+    events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun,
+)  # fmt: skip
+
+
+@attr.s(auto_attribs=True, slots=True, eq=False)
+class Spawns:
+    """Which spawns have no outcome yet, which processes are not reaped yet, which signals are open.
+
+    `undecided`: spawn_id → spawn command. `alive`: spawn_id → spawn command of a process that was
+    spawned and has not been reaped. `exited`: those of `alive` whose exit is in the ledger.
+    """
+
+    undecided: dict[int, Record] = attr.Factory(dict)
+    alive: dict[int, Record] = attr.Factory(dict)
+    exited: set[int] = attr.Factory(set)
+    signals: dict[int, Record] = attr.Factory(dict)
+
+    def fold(self, record: Record) -> None:
+        """Believe one record; those that are not about processes change nothing."""
+        body = record.body
+        if isinstance(body, commands.ProcessSpawn):
+            self.undecided[record.seq] = record
+        elif isinstance(body, commands.ProcessSignal):
+            self.signals[record.seq] = record
+        elif isinstance(body, events.ProcessSignalled):
+            self.signals.pop(body.signal, None)
+        elif record.spawn_id is not None:
+            self._fold_fact(record.spawn_id, body)
+
+    def _fold_fact(self, spawn_id: int, body: object) -> None:
+        if isinstance(body, _SPAWN_OUTCOMES):
+            spawn = self.undecided.pop(spawn_id, None)
+            if spawn is not None and isinstance(body, events.ProcessSpawned):
+                self.alive[spawn_id] = spawn
+        elif isinstance(body, events.ProcessExited):
+            self.exited.add(spawn_id)
+        elif isinstance(body, events.ProcessReaped | events.ProcessLost):
+            self.alive.pop(spawn_id, None)
+            self.exited.discard(spawn_id)
+
+
+@attr.s(auto_attribs=True, slots=True, eq=False)
+class Past:
+    """What a core needs to go on where the ledger ends."""
+
+    actors: dict[Address, Actor] = attr.Factory(dict)
+    unanswered: dict[Address, deque[Record]] = attr.Factory(dict)
+    timers: Timers = attr.Factory(Timers)
+    spawns: Spawns = attr.Factory(Spawns)
+    incarnation: int = 0
+    boot_id: str = ""
+    last: Record | None = None
+
+    def inputs(self) -> list[Record]:
+        """Every record that its addressee has not answered, in ledger order."""
+        waiting = {
+            record.seq: record
+            for address, inbox in self.unanswered.items()
+            if address in self.actors
+            for record in inbox
+        }
+        return [waiting[seq] for seq in sorted(waiting)]
+
+
+class Fold:
+    """The fold over a whole ledger. `initial` makes the actors that no record gives birth to."""
+
+    def __init__(self, initial: Iterable[Actor], birth: Callable[[Record], Actor]) -> None:
+        self.found = Past({actor.address: actor for actor in initial})
+        self._birth = birth
+
+    def fold(self, record: Record) -> None:
+        """Believe one record of the past."""
+        found = self.found
+        found.last = record
+        found.timers.fold(record)
+        found.spawns.fold(record)
+        body = record.body
+        if isinstance(body, events.CoreStarted):
+            found.incarnation = record.incarnation
+            found.boot_id = body.boot_id
+        self._fold_actor(record)
+        self._route(record, body)
+
+    def _fold_actor(self, record: Record) -> None:
+        actor = self.found.actors.get(record.actor)
+        if actor is None:
+            return
+        actor.state = actor.core.evolve(actor.state, record)
+        inbox = self.found.unanswered.get(record.actor)
+        while inbox and inbox[0].seq <= record.cause:
+            inbox.popleft()
+
+    def _route(self, record: Record, body: object) -> None:
+        found = self.found
+        if isinstance(body, events.WatcherAdded):
+            newborn = self._birth(record)
+            found.actors[newborn.address] = newborn
+        elif isinstance(body, events.WatcherRemoved):
+            found.actors.pop(body.address, None)
+            found.unanswered.pop(body.address, None)
+        else:
+            address = addressee(record)
+            if address in found.actors:
+                found.unanswered.setdefault(address, deque()).append(record)
+
+
+def refold(address: Address, records: Iterable[Record], fold: Fold) -> Any:
+    """One actor's state again, from the whole ledger; `fold` is a fresh one."""
+    for record in records:
+        fold.fold(record)
+    return fold.found.actors[address].state
