@@ -1,4 +1,4 @@
-"""What the package offers: each name resolves, and importing it costs nothing that is not asked for."""
+"""What the package offers: each name resolves, and nothing is loaded that was not asked for."""
 
 from __future__ import annotations
 

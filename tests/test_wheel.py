@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 class Built(NamedTuple):
     """Both archives, and the interpreter of an environment in which the wheel is installed."""
 
+    tree: Path
     sdist: Path
     wheel: Path
     python: Path
@@ -62,7 +63,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     run(sys.executable, "-m", "pip", "--python", python, "install", *offline, wheel)
     (site,) = (place / "env/lib").glob("python*/site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    return Built(sdist, wheel, python)
+    return Built(tree, sdist, wheel, python)
 
 
 def _export(tree: Path) -> None:
@@ -79,12 +80,12 @@ def _export(tree: Path) -> None:
             target.write_bytes(source.read_bytes())
 
 
-def modules() -> set[str]:
+def modules(tree: Path) -> set[str]:
     """Every module of the package, as it is called inside an archive."""
-    rooms = [path for path in (ROOT / "circus").iterdir() if path.is_dir()]
-    found = list((ROOT / "circus").glob("*.py"))
+    rooms = [path for path in (tree / "circus").iterdir() if path.is_dir()]
+    found = list((tree / "circus").glob("*.py"))
     found += [path for room in rooms for path in room.rglob("*.py")]
-    return {str(path.relative_to(ROOT)) for path in found}
+    return {str(path.relative_to(tree)) for path in found}
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(built: Built) -> None:
@@ -93,7 +94,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(built: Built) -> None:
     """
     with zipfile.ZipFile(built.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert modules() | {"circus/py.typed"} == names
+    assert modules(built.tree) | {"circus/py.typed"} == names
 
 
 def test_the_source_distribution_holds_files_and_no_links(built: Built) -> None:
@@ -104,7 +105,7 @@ def test_the_source_distribution_holds_files_and_no_links(built: Built) -> None:
         top = built.sdist.name.removesuffix(".tar.gz")
         members = {m.name.removeprefix(f"{top}/"): m for m in archive.getmembers()}
     assert [] == sorted(
-        name for name in modules() if name not in members or not members[name].isreg()
+        name for name in modules(built.tree) if name not in members or not members[name].isreg()
     )
 
 
