@@ -1,0 +1,263 @@
+"""Room: process -- the keeper's logic: what it holds, what it was told, what it has to tell.
+
+Knows:     process.kernel (the seam), process.launch.
+Known by:  process.keeper_loop (against the real kernel), replay (against the simulated one).
+Never:     reads a clock or a descriptor by itself, has a policy, reaps what is not acknowledged.
+
+The order of duties for every exit is peek, report, acknowledge, reap. Zombies are the store of
+unacknowledged exits; nothing about them is kept that could not be asked of the kernel again. A
+report about a child is level-triggered: it is in `_untold` until it has been handed to the link of
+a core that has asked for the list, and goes back there when another core asks.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from circus.process.kernel import Child, Ending, Kernel, SpawnFailed
+from circus.process.launch import Launch, Plan, from_map
+
+HELD_ROWS_PER_PAGE: Final = 256
+ALIVE: Final = "alive"
+ZOMBIE: Final = "zombie"
+FAILED: Final = "failed"
+SCOPES: Final = frozenset({"process", "children", "family", "tree", "descendants", "group"})
+
+
+class Held:
+    """One spawn that has not been acknowledged: running, ended or failed."""
+
+    __slots__ = (
+        "child", "ending", "failed", "owner", "plan", "seen", "signal_outcome", "signal_seq",
+        "spawn_id",
+    )  # fmt: skip
+
+    def __init__(self, spawn_id: int, owner: str, plan: Plan) -> None:
+        self.spawn_id = spawn_id
+        self.owner = owner
+        self.plan = plan
+        self.child: Child | None = None
+        self.ending: Ending | None = None
+        self.seen = (0, 0)
+        self.failed: tuple[str, int] | None = None
+        self.signal_seq = 0
+        self.signal_outcome: tuple[int, tuple[int, ...], int] = (0, (), 0)
+
+    @property
+    def state(self) -> str:
+        if self.failed is not None:
+            return FAILED
+        return ALIVE if self.ending is None else ZOMBIE
+
+    def outcome(self) -> Sequence[Any]:
+        """The answer to its spawn request, however often it is asked for."""
+        if self.failed is not None:
+            return ("failed", self.spawn_id, self.owner, *self.failed)
+        assert self.child is not None
+        child = self.child
+        return ("spawned", self.spawn_id, self.owner, child.pid, child.started, child.inode)
+
+    def exit_report(self) -> Sequence[Any]:
+        assert self.child is not None and self.ending is not None
+        code, signum, core, rusage = self.ending
+        return (
+            "exited", self.spawn_id, self.owner, self.child.pid, code, signum, core, rusage,
+            *self.seen,
+        )  # fmt: skip
+
+    def row(self) -> Sequence[Any]:
+        pid, started, inode = 0, 0, 0
+        if self.child is not None:
+            pid, started, inode = self.child.pid, self.child.started, self.child.inode
+        step, number = self.failed or ("", 0)
+        return (self.spawn_id, self.owner, self.state, pid, started, inode, step, number)
+
+
+class Children:
+    """All that the keeper holds. `tell` hands reports to the link of the present core."""
+
+    __slots__ = (
+        "_barrier", "_by_pid", "_by_pidfd", "_held", "_kernel", "_launches", "_listed", "_tell",
+        "_untold",
+    )  # fmt: skip
+
+    def __init__(self, kernel: Kernel, tell: Callable[[list[Sequence[Any]]], None]) -> None:
+        self._kernel = kernel
+        self._tell = tell
+        self._held: dict[int, Held] = {}
+        self._by_pid: dict[int, Held | None] = {}
+        self._by_pidfd: dict[int, Held] = {}
+        self._launches: dict[str, Launch] = {}
+        self._untold: dict[int, Held] = {}
+        self._barrier = 0
+        self._listed = False
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def living(self) -> list[Held]:
+        """Those that run, as far as we have looked."""
+        return [held for held in self._held.values() if held.child and held.ending is None]
+
+    @property
+    def ended(self) -> list[Held]:
+        """Those whose end is seen and not acknowledged."""
+        return [held for held in self._held.values() if held.ending is not None]
+
+    def know(self, pid: int, *, forget: bool = False) -> None:
+        """A child of ours that is no worker (the core) is no orphan either."""
+        if forget:
+            self._by_pid.pop(pid, None)
+        else:
+            self._by_pid[pid] = None
+
+    def disconnect(self) -> None:
+        """The core is gone: nobody listens until the next one asks for the list."""
+        self._listed = False
+        self._launches.clear()
+
+    def obey(self, operations: Iterable[Sequence[Any]]) -> None:
+        """Carry out a batch of the core's operations, in order; answers leave in one go."""
+        answers: list[Sequence[Any]] = []
+        for operation in operations:
+            self._obey(operation, answers)
+        if answers:
+            self._tell(answers)
+
+    def notice(self, pidfds: Iterable[int]) -> None:
+        """These pidfds are readable: peek, keep what was seen, stop watching, tell."""
+        now = self._kernel.now()
+        for pidfd in pidfds:
+            held = self._by_pidfd.get(pidfd)
+            if held is None or held.ending is not None or held.child is None:
+                continue
+            ending = self._kernel.peek(held.child)
+            if ending is None:
+                continue
+            held.ending, held.seen = ending, now
+            self._kernel.unwatch(held.child)
+            self._untold[held.spawn_id] = held
+        self.tell_exits()
+
+    def tell_exits(self) -> None:
+        """Report every end that the present core has not been told."""
+        if self._untold and self._listed:
+            reports = [
+                held.exit_report() if held.failed is None else held.outcome()
+                for held in self._untold.values()
+            ]
+            self._untold.clear()
+            self._tell(reports)
+
+    def notice_orphans(self) -> None:
+        """Reap descendants of workers that came to us and have ended."""
+        strangers = self._kernel.strangers(self._by_pid)
+        if strangers:
+            ended = self._kernel.reap_orphans(strangers)
+            if ended:
+                self._tell([("orphan", *orphan) for orphan in ended])
+
+    def signal(self, held: Held, signum: int, scope: str) -> tuple[tuple[int, ...], int]:
+        """For the stop plans, which need no sequence number."""
+        assert held.child is not None
+        return self._kernel.signal(held.child, signum, scope, None)
+
+    def let_go(self, spawn_ids: Iterable[int]) -> list[Sequence[Any]]:
+        """Their ends are on record: kill leftovers if planned, reap, forget; the reports."""
+        reports: list[Sequence[Any]] = []
+        strangers: frozenset[int] | None = None
+        for spawn_id in spawn_ids:
+            held = self._held.get(spawn_id)
+            if held is None or held.state == ALIVE:
+                continue
+            del self._held[spawn_id]
+            self._untold.pop(spawn_id, None)
+            if held.child is None:
+                continue
+            leftovers: tuple[int, ...] = ()
+            if held.plan.leftovers:
+                # What a worker leaves behind is re-parented to us when it ends, so without
+                # strangers among our children there are none, and one look serves the batch.
+                if strangers is None:
+                    strangers = self._kernel.strangers(self._by_pid)
+                if strangers:
+                    leftovers = self._kernel.kill_leftovers(held.child)
+            reports.append(self._reap(held, held.child, leftovers))
+        return reports
+
+    def _reap(self, held: Held, child: Child, leftovers: tuple[int, ...]) -> Sequence[Any]:
+        self._kernel.reap(child)
+        self._by_pid.pop(child.pid, None)
+        del self._by_pidfd[child.pidfd]
+        return ("reaped", held.spawn_id, child.pid, leftovers)
+
+    def _obey(self, operation: Sequence[Any], answers: list[Sequence[Any]]) -> None:
+        name = operation[0]
+        if name == "spawn":
+            answers.append(self._spawn(*operation[1:]))
+        elif name == "ack":
+            answers += self.let_go(operation[1])
+        elif name == "signal":
+            answers.append(self._signal(*operation[1:]))
+        elif name == "spec":
+            self._launches[operation[1]] = from_map(operation[2])
+        elif name == "list":
+            self._list(operation[1], answers)
+        elif name == "ping":
+            answers.append(("pong", operation[1]))
+
+    def _spawn(self, seq: int, digest: str, owner: str, plan: Sequence[Any]) -> Sequence[Any]:
+        known = self._held.get(seq)
+        if known is not None:
+            return known.outcome()
+        held = Held(seq, owner, Plan(*plan))
+        if seq <= self._barrier:
+            # Older than the list that this core asked for: it has settled it as never run.
+            return ("failed", seq, owner, "barrier", errno.ECANCELED)
+        self._held[seq] = held
+        launch = self._launches.get(digest)
+        try:
+            if launch is None:
+                raise SpawnFailed("spec", errno.EINVAL)
+            held.child = self._kernel.spawn(launch)
+        except SpawnFailed as error:
+            held.failed = (error.step, error.errno)
+            return held.outcome()
+        self._by_pid[held.child.pid] = held
+        self._by_pidfd[held.child.pidfd] = held
+        self._kernel.watch(held.child)
+        return held.outcome()
+
+    def _signal(
+        self, seq: int, spawn_id: int, signum: int, scope: str, child_pid: int | None
+    ) -> Sequence[Any]:
+        held = self._held.get(spawn_id)
+        if held is None or held.child is None:
+            return ("signalled", seq, spawn_id, signum, (), errno.ESRCH)
+        if seq <= held.signal_seq:
+            if seq == held.signal_outcome[0]:
+                return ("signalled", seq, spawn_id, signum, *held.signal_outcome[1:])
+            return ("signalled", seq, spawn_id, signum, (), 0)
+        if seq <= self._barrier:
+            return ("signalled", seq, spawn_id, signum, (), errno.ECANCELED)
+        if scope not in SCOPES:
+            return ("signalled", seq, spawn_id, signum, (), errno.EINVAL)
+        pids, number = self._kernel.signal(held.child, signum, scope, child_pid)
+        held.signal_seq, held.signal_outcome = seq, (seq, pids, number)
+        return ("signalled", seq, spawn_id, signum, pids, number)
+
+    def _list(self, barrier: int, answers: list[Sequence[Any]]) -> None:
+        self._barrier = max(self._barrier, barrier)
+        rows = [held.row() for held in self._held.values()]
+        for start in range(0, len(rows) or 1, HELD_ROWS_PER_PAGE):
+            page = rows[start : start + HELD_ROWS_PER_PAGE]
+            answers.append(("held", start + HELD_ROWS_PER_PAGE >= len(rows), page))
+        self._listed = True
+        self._untold = {h.spawn_id: h for h in self._held.values() if h.ending or h.failed}
+        # Behind the pages and before the answers to what this batch still asks for.
+        self._tell(answers.copy())
+        answers.clear()
+        self.tell_exits()

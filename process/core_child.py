@@ -1,0 +1,97 @@
+"""Room: process -- the core as a child of the keeper: started, restarted, never believed.
+
+Knows:     process.spawn, process.launch.
+Known by:  process.keeper (starts the first one), process.keeper_loop.
+Never:     imports msgpack: the core is started before the keeper has it.
+
+A core that had reported ready is started again at once, always: whatever killed it, its workers run
+on and miss it. Only cores that never became ready wait longer each time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from circus.process.launch import Launch
+from circus.process.spawn import Spawner
+
+BACKOFF_SECONDS: Final = (1, 2, 5, 10, 20, 30)
+NS_PER_SECOND: Final = 1_000_000_000
+# sysexits: what a core that cannot live with its configuration ends with.
+HOPELESS: Final = range(64, 79)
+
+
+class CoreChild:
+    """The present core, or the time at which the next one is due."""
+
+    __slots__ = (
+        "_argv", "_failures", "_spawner", "due", "link_fd", "lost", "pid", "pidfd", "ready",
+        "starts",
+    )  # fmt: skip
+
+    def __init__(self, argv: Callable[[int], Sequence[str]], spawner: Spawner) -> None:
+        self._argv = argv
+        self._spawner = spawner
+        self._failures = 0
+        self.pid = 0
+        self.pidfd = -1
+        self.link_fd = -1
+        self.ready = False
+        self.starts = 0
+        self.due: int | None = None  # boot ns
+        self.lost: list[tuple[int, int | None, int | None]] = []
+
+    @property
+    def up(self) -> bool:
+        return self.pid != 0
+
+    def start(self) -> int:
+        """Start one; our end of its link. The other end is inheritable for this moment only."""
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        with theirs:
+            theirs.set_inheritable(True)
+            launch = Launch(tuple(self._argv(theirs.fileno())), os.environ)
+            self.pid = self._spawner.spawn(launch)
+        self.pidfd = os.pidfd_open(self.pid)
+        self.link_fd = ours.detach()
+        self.due = None
+        self.ready = False
+        self.starts += 1
+        return self.link_fd
+
+    def kill(self) -> None:
+        """A core is made to be killed; its end is seen like any other."""
+        if self.up:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> tuple[int | None, int | None]:
+        """It has ended: code or signal. The link is the caller's to close."""
+        seen = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        assert seen is not None
+        os.close(self.pidfd)
+        pid, self.pid, self.pidfd = self.pid, 0, -1
+        exited = seen.si_code == os.CLD_EXITED
+        ending = (seen.si_status, None) if exited else (None, seen.si_status)
+        self.lost.append((pid, *ending))
+        return ending
+
+    def put_off(self) -> None:
+        """Decide when the next one starts."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        if self.ready:
+            self._failures = 0
+            self.due = now
+            return
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        self.due = now + pause * NS_PER_SECOND
+
+    def hopeless(self, code: int | None) -> bool:
+        """The very first core refused its configuration: a second one would too."""
+        return self.starts == 1 and not self.ready and code in HOPELESS

@@ -1,0 +1,250 @@
+"""Room: process -- the link between core and keeper: whole messages, never blocking, strictly read.
+
+Knows:     msgpack, socket.
+Known by:  process.keeper_loop (one end), process.reaper (the other), the daemon (opens it).
+Never:     interprets what it carries; loses or reorders; waits.
+
+One SOCK_SEQPACKET message is a msgpack array of items (operations towards the keeper, reports
+towards the core), each an array whose first element is its name (docs/architecture.md has the
+table). A body over 64 KiB does not fit the socket's buffer for certain: it travels in a memfd by
+SCM_RIGHTS, and the message itself is then MARK and the length.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgpack
+
+Item: TypeAlias = Sequence[Any]
+
+VERSION: Final = 1
+MESSAGE_BYTES_MAX: Final = 64 * 1024
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+# Operations may come in batches of any size; 256 of them fill about a quarter of a message.
+OPERATIONS_PER_MESSAGE: Final = 256
+# One message per report costs 20 % of a mass start, one for all makes the core wait for the last.
+REPORTS_PER_MESSAGE: Final = 16
+MESSAGES_PER_RECEIVE_MAX: Final = 64
+# Both directions together hold this much before a slow reader makes the writer keep its items.
+SOCKET_BUFFER_BYTES: Final = 1024 * 1024
+MARK: Final = b"\xc1"  # the one byte that msgpack never uses
+_LENGTH: Final = struct.Struct("<Q")
+_FD_BYTES: Final = array.array("i").itemsize
+
+# What each item carries after its name. `None` stands for "may be nil".
+OPTIONAL_INT: Final = (int, type(None))
+OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "list": (int,),
+    "spec": (str, dict),
+    "spawn": (int, str, str, tuple),
+    "signal": (int, int, int, str, OPTIONAL_INT),
+    "ack": (tuple,),
+    "ready": (),
+    "ping": (int,),
+    "stopping": (int,),
+}
+REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "hello": (int, int, tuple),
+    "held": (bool, tuple),
+    "spawned": (int, str, int, int, int),
+    "failed": (int, str, str, int),
+    "exited": (int, str, int, OPTIONAL_INT, OPTIONAL_INT, bool, dict, int, int),
+    "signalled": (int, int, int, tuple, int),
+    "reaped": (int, int, tuple),
+    "orphan": (int, OPTIONAL_INT, OPTIONAL_INT),
+    "os_signal": (int,),
+    "pong": (int,),
+}
+
+
+class LinkClosed(Exception):
+    """The other end is gone."""
+
+
+class LinkGarbled(Exception):
+    """The other end sent what no version of this program sends."""
+
+
+class Link:
+    """One end. Items given to `send` leave in order with `flush`, as soon as the socket takes them."""
+
+    __slots__ = ("_per_message", "_queue", "_ready", "_schema", "_socket")
+
+    def __init__(
+        self, sock: socket.socket, schema: Mapping[str, tuple[Any, ...]], *, per_message: int
+    ) -> None:
+        self._socket = sock
+        self._schema = schema
+        self._per_message = per_message
+        self._queue: deque[Item] = deque()
+        self._ready: tuple[bytes, int] | None = None  # encoded, not yet taken, and its item count
+
+    @classmethod
+    def core_end(cls, fd: int) -> Link:
+        """Of the core: sends operations, receives reports. Takes the descriptor over."""
+        return cls(_adopted(fd), REPORTS, per_message=OPERATIONS_PER_MESSAGE)
+
+    @classmethod
+    def keeper_end(cls, fd: int) -> Link:
+        """Of the keeper: sends reports, receives operations. Takes the descriptor over."""
+        return cls(_adopted(fd), OPERATIONS, per_message=REPORTS_PER_MESSAGE)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Something waits for the socket to become writable."""
+        return self._ready is not None or bool(self._queue)
+
+    def send(self, items: Iterable[Item]) -> None:
+        """Queue items behind those before them; nothing leaves before `flush`."""
+        self._queue.extend(items)
+
+    def flush(self) -> bool:
+        """Send what the socket takes now; True when nothing is left. Raises LinkClosed."""
+        while self._ready is not None or self._queue:
+            if self._ready is None:
+                count = min(len(self._queue), self._per_message)
+                batch = [self._queue[position] for position in range(count)]
+                self._ready = (msgpack.packb(batch, use_bin_type=True), count)
+            body, count = self._ready
+            if not self._send(body):
+                return False
+            self._ready = None
+            for _ in range(count):
+                self._queue.popleft()
+        return True
+
+    def receive(self) -> list[Item]:
+        """All items that have arrived. Raises LinkClosed after the last, LinkGarbled for nonsense."""
+        items: list[Item] = []
+        for _ in range(MESSAGES_PER_RECEIVE_MAX):
+            body = self._receive()
+            if body is None:
+                break
+            if not body:
+                if items:
+                    break
+                raise LinkClosed
+            items.extend(decode(body, self._schema))
+        return items
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _send(self, body: bytes) -> bool:
+        try:
+            if len(body) <= MESSAGE_BYTES_MAX:
+                self._socket.send(body)
+            else:
+                _send_in_memfd(self._socket, body)
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise LinkClosed from error
+        return True
+
+    def _receive(self) -> bytes | None:
+        try:
+            body, extra, flags, _ = self._socket.recvmsg(
+                MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_FD_BYTES), socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            return b""
+        fds = _fds_in(extra)
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) > 1:
+            _close_all(fds)
+            raise LinkGarbled("cannot read: a message was cut")
+        if fds:
+            return _read_memfd(fds[0], body)
+        return body
+
+
+def pair() -> tuple[int, int]:
+    """Two connected ends as descriptors, close-on-exec and non-blocking."""
+    kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    return one.detach(), other.detach()
+
+
+def decode(body: bytes, schema: Mapping[str, tuple[Any, ...]]) -> list[Item]:
+    """The items of one message; raises LinkGarbled for anything that the table does not have."""
+    try:
+        items = msgpack.unpackb(body, raw=False, use_list=False, max_ext_len=0)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise LinkGarbled(f"cannot read: {error or type(error).__name__}") from error
+    if type(items) is not tuple:
+        raise LinkGarbled("cannot read: not an array of items")
+    for item in items:
+        _check(item, schema)
+    return list(items)
+
+
+def _check(item: Any, schema: Mapping[str, tuple[Any, ...]]) -> None:
+    if type(item) is not tuple or not item or type(item[0]) is not str:
+        raise LinkGarbled("cannot read: an item is an array that begins with its name")
+    fields = schema.get(item[0])
+    if fields is None or len(item) != len(fields) + 1:
+        raise LinkGarbled(f"cannot read {item[0]!r}: no such item with {len(item) - 1} fields")
+    for value, wanted in zip(item[1:], fields, strict=True):
+        if type(value) is not wanted and not (
+            type(wanted) is tuple and type(value) in wanted
+        ):
+            raise LinkGarbled(f"cannot read {item[0]!r}: {value!r} is not a {wanted}")
+
+
+def _adopted(fd: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=fd)
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+    return sock
+
+
+def _send_in_memfd(sock: socket.socket, body: bytes) -> None:
+    fd = os.memfd_create("circus-link", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", buffering=0, closefd=False) as file:
+            file.write(body)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
+        sock.sendmsg([MARK + _LENGTH.pack(len(body))], [rights])
+    finally:
+        os.close(fd)
+
+
+def _read_memfd(fd: int, head: bytes) -> bytes:
+    try:
+        if len(head) != 1 + _LENGTH.size or head[:1] != MARK:
+            raise LinkGarbled("cannot read: a descriptor without its mark")
+        (length,) = _LENGTH.unpack_from(head, 1)
+        if not 0 < length <= BODY_BYTES_MAX:
+            raise LinkGarbled(f"cannot read: {length} bytes, at most {BODY_BYTES_MAX}")
+        body = os.pread(fd, length, 0)
+        if len(body) != length:
+            raise LinkGarbled(f"cannot read: {len(body)} of {length} bytes")
+        return body
+    finally:
+        os.close(fd)
+
+
+def _fds_in(extra: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
+    return list(fds)
+
+
+def _close_all(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
