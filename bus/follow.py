@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from circus.bus.cursor_errors import Damaged, Diverged, Reset, Trimmed
+from circus.bus.cursor_errors import Diverged, Reset, Trimmed
 from circus.bus.segments import parse_frames
 from circus.bus.values import NS_PER_MS, NS_PER_SECOND, Cursor
 from circus.bus.wire import (
@@ -41,6 +41,7 @@ ANSWER_NS: Final = 2 * NS_PER_SECOND
 HOLES_MAX: Final = 3
 HOLES_NS: Final = 10 * NS_PER_SECOND
 POLLING_NS: Final = 60 * NS_PER_SECOND
+FOREVER: Final = 2**63
 POLL_WAIT_MS: Final = 10_000
 FIRST_SEQ_AT: Final = slice(16, 24)  # of a frame's header, RELIABILITY.md, 2.3
 
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     after: int
     payload: bytes
     chain8: bytes
+    last: int
 
 
 class Step(NamedTuple):
@@ -122,7 +124,12 @@ class Follow:
     """One subscriber's side of the protocol."""
 
     def __init__(
-        self, after: Cursor | int | None, *, fresh: Callable[[], bytes], live: bool = True
+        self,
+        after: Cursor | int | None,
+        *,
+        fresh: Callable[[], bytes],
+        live: bool = True,
+        stream: bool = True,
     ) -> None:
         self.place = place_of(after)
         self.phase = Phase.JOINING if live else Phase.READING
@@ -134,6 +141,8 @@ class Follow:
         self._asked: _Asked | None = None
         self._incarnation: int | None = None
         self._ears = _Ears()
+        if live and not stream:
+            self.phase, self._ears.polling_until = Phase.POLLING, FOREVER
 
     @property
     def listening(self) -> bool:
@@ -258,7 +267,7 @@ class Follow:
             self._hole(now, header.head_seq)
             return
         self._ears.behind_since = None
-        self.ready.append(Batch(seq, live.payload, header.head_chain8))
+        self.ready.append(Batch(seq, live.payload, header.head_chain8, header.head_seq))
         self.place = Place(header.log_id, header.head_seq, header.head_chain8)
 
     def _hole(self, now: int, head: int) -> None:
@@ -302,11 +311,11 @@ class Follow:
             # A new core may have lost an unsynced tail that was announced but never handed out.
             self._until = min(seq, header.head_seq)
         elif result == "trimmed":
-            raise Trimmed(first_seq=header.first_seq, after=seq)
+            raise Trimmed(header.first_seq)
         elif result == "reset":
-            raise Reset(log_id=header.log_id)
+            raise Reset(header.log_id)
         elif result == "diverged":
-            raise Diverged(seq=seq)
+            raise Diverged(seq, header.head_seq)
         else:
             raise Malformed(f"cannot understand the answer to read: {result!r}")
 
@@ -324,15 +333,15 @@ class Follow:
         first = int.from_bytes(raw[FIRST_SEQ_AT], "little")
         seq = self.place.seq or 0
         if not 0 < first <= seq + 1:
-            raise Damaged(f"cannot go on after {seq}: the answer begins at {first}")
+            raise Malformed(f"cannot go on after {seq}: the answer to read begins at {first}")
         for frame in parse_frames(raw, previous_chain=self.place.chain, expected_seq=first):
             after = self.place.seq or 0
-            last = frame.first_seq + frame.count - 1
+            last = frame.last_seq
             if after < last and frame.first_seq <= end:
-                self.ready.append(Batch(after, bytes(frame.payload), frame.chain[:8]))
+                self.ready.append(Batch(after, frame.payload, frame.chain[:8], last))
                 self.place = Place(header.log_id, last, frame.chain[:8], frame.chain)
         if self.place.seq == seq:
-            raise Damaged(f"cannot go on after {seq}: the answer has nothing new")
+            raise Malformed(f"cannot go on after {seq}: the answer to read has nothing new")
 
     def _stand_at(self, header: Header) -> None:
         self.place = Place(*cursor_at_head(header))
@@ -340,7 +349,7 @@ class Follow:
     def _note(self, header: Header) -> None:
         """Every message says which ledger it speaks of, and how far it is."""
         if self.place.log_id is not None and header.log_id != self.place.log_id:
-            raise Reset(log_id=header.log_id)
+            raise Reset(header.log_id)
         if self.place.log_id is None:
             self.place = self.place._replace(log_id=header.log_id)
         self.head = max(self.head, header.head_seq)
