@@ -167,10 +167,10 @@ class KeeperLoop:
             self._link.close()
             self._link = None
         self._children.disconnect()
-        if self._core is not None:
-            self._core.kill()
-        elif self._plans is None:
+        if self._core is None:
             self._end()
+        elif self._exit_code is None:
+            self._core.kill()
 
     # -- the core, or the host -------------------------------------------------------------------
 
@@ -246,6 +246,8 @@ class KeeperLoop:
 
     def _end(self) -> None:
         """Without a core: the plans that came with the spawns."""
+        if self._core is not None:
+            self._core.kill()
         if self._plans is None:
             self._plans = StopPlans(self._children, self._keep_words)
             self._plans.begin(_boot())

@@ -42,7 +42,7 @@ class Launch:
     """
 
     __slots__ = (
-        "_digest", "argv", "close_stderr", "close_stdin", "close_stdout", "cwd", "env", "gid",
+        "_digest", "argv", "by_slot", "close_stderr", "close_stdin", "close_stdout", "cwd", "env", "gid",
         "limits", "plan", "ready", "uid", "umask",
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ class Launch:
         self.close_stderr: bool = rest.pop("close_stderr", False)
         self.limits: Mapping[str, tuple[int, int]] = rest.pop("limits", {})
         self.plan: Plan = rest.pop("plan", Plan())
+        self.by_slot: bool = rest.pop("by_slot", False)  # another slot, another launch
         self.ready: Any = None  # process.spawn keeps here what it has encoded once
         self._digest: str | None = None
         if rest:
@@ -112,6 +113,7 @@ def resolve(
         close_stdout=spec.close_child_stdout,
         close_stderr=spec.close_child_stderr,
         plan=plan_of(spec),
+        by_slot=any("circus.wid" in text.lower() for text in (spec.cmd, *spec.args, *spec.shell_args)),
     )
 
 
