@@ -23,8 +23,7 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("lint-imports", "--no-logo"),
         ("codespell",),
     ),
-    # Two commands because `tests` is no package: the rooms by the package, the tests by file.
-    "types": (("mypy",), ("mypy", "tests", "tools"), ("pyright", "--warnings")),
+    "types": (("mypy",), ("pyright", "--warnings")),
     "tests": (("pytest", "-q", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term"),),
 }
 
