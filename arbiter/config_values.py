@@ -1,0 +1,53 @@
+"""Room: arbiter -- a configuration without a fault, as values.
+
+Knows:     bus.spec.
+Known by:  arbiter.config and its parts, the daemon, the library.
+Never:     reads anything; it is imported on the way to the first worker and stays small.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attr
+
+from circus.bus.spec import WatcherSpec
+
+
+def setting(default: Any, help: str, *, kind: str = "text", toml: Any = None) -> Any:  # noqa: A002
+    """Declare one setting; `toml` is the native format's default where it differs."""
+    return attr.ib(default=default, metadata={"help": help, "kind": kind, "toml": toml})
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`[circus]`, in the units of the record."""
+
+    endpoint: str | None = setting(
+        None, "one more endpoint for commands, beside run/ctl.sock", kind="endpoint"
+    )
+    pubsub_endpoint: str | None = setting(
+        None, "one more endpoint for events, beside run/events.sock", kind="endpoint"
+    )
+    warmup_delay: int = setting(0, "pause between the starts of two watchers", kind="seconds")
+    umask: int | None = setting(None, "file mode creation mask of all, octal", kind="umask")
+    pidfile: str | None = setting(None, "file for the daemon's pid")
+    loglevel: str = setting("info", "least important line that is logged")
+    logoutput: str = setting("-", "where the log goes: `-` for standard error, or a file")
+    transport: str = setting("zmq", "what carries messages between actors: zmq or memory")
+    durability: str = setting(
+        "group", "what is synced before it is told: always, group (within 100 ms) or none"
+    )
+    no_new_privs: bool = setting(
+        False, "no process gains privileges by exec (setuid programs)", kind="bool", toml=True
+    )
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Config:
+    """Watchers and settings. `digest` changes with anything that the configuration says."""
+
+    watchers: tuple[WatcherSpec, ...]
+    settings: Settings
+    digest: str
+    source: Literal["file", "library"]

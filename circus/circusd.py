@@ -1,0 +1,229 @@
+"""Room: front -- `circusd`: arguments, directories, then this process becomes the keeper.
+
+Knows:     circus.places, circus.pidfile, process.keeper; the configuration for --check only.
+Known by:  the command line.
+Never:     loads the configuration into the keeper, which may hold nothing but the standard library,
+           msgpack and its own modules; the core loads it, and exits 78 if it is bad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from circus.pidfile import Pidfile
+from circus.places import PlaceError, Places, prepare
+
+if TYPE_CHECKING:
+    from circus.arbiter.config_values import Config
+
+EX_OK: Final = 0
+EX_USAGE: Final = 64
+EX_NOINPUT: Final = 66
+EX_UNAVAILABLE: Final = 69
+EX_CANTCREAT: Final = 73
+EX_CONFIG: Final = 78
+KERNEL_MIN: Final = (5, 4)
+LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
+
+
+class CannotStart(Exception):
+    """The sentence for the operator and the exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Arguments(argparse.Namespace):
+    """What the command line says."""
+
+    config: str
+    state_dir: str | None
+    check: bool
+    pidfile: str | None
+    insecure_tcp: bool
+    log_level: str | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run circusd; answers its exit code (sysexits)."""
+    arguments = parsed(argv)
+    try:
+        check_platform(sys.platform, os.uname().release)
+        check_other_circus(sys.path)
+        check_input(arguments.config)
+        if arguments.check:
+            return check(arguments)
+        return start(arguments)
+    except CannotStart as error:
+        print(f"circusd: {error}", file=sys.stderr)
+        return error.code
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the exit code of sysexits for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EX_USAGE, f"circusd: cannot understand the arguments: {message}\n")
+
+
+class _Version(argparse.Action):
+    """--version, read from the package only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+
+        print(f"circusd {version('circus-ledger')}")
+        parser.exit()
+
+
+def parsed(argv: Sequence[str] | None) -> Arguments:
+    """The arguments; exits with 64 and the usage when they are wrong."""
+    parser = _Parser(
+        prog="circusd", description="Supervise processes; every step is on record.",
+        allow_abbrev=False,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("config", metavar="CONFIG", help="the configuration, *.toml or Circus's *.ini")
+    add("--state-dir", metavar="DIR", help="where the ledger and the sockets live")
+    add("--check", action="store_true", help="read the configuration, say what is wrong, exit")
+    add("--pidfile", metavar="F", help="write the daemon's pid there")
+    add("--insecure-tcp", action="store_true", help="allow plain tcp:// endpoints")
+    add("--log-level", type=str.lower, choices=LOG_LEVELS, help="least important line to log")
+    add("--version", action=_Version, nargs=0, help="show the version and exit")
+    return parser.parse_args(argv, namespace=Arguments())
+
+
+# --- what must hold before anything is started -------------------------------------------------
+
+
+def check_platform(platform: str, release: str) -> None:
+    """Linux 5.4 or newer, because of pidfd."""
+    if platform != "linux":
+        raise CannotStart(f"cannot run on {platform}: it needs Linux", EX_UNAVAILABLE)
+    numbers = release.replace("-", ".").split(".")[:2]
+    if all(number.isdecimal() for number in numbers):
+        if tuple(int(number) for number in numbers) < KERNEL_MIN:
+            needed = ".".join(map(str, KERNEL_MIN))
+            text = f"cannot run on Linux {release}: it needs {needed} or newer (pidfd)"
+            raise CannotStart(text, EX_UNAVAILABLE)
+
+
+def check_other_circus(path: Iterable[str]) -> None:
+    """PyPI's `circus` owns the same import package: the two would overwrite each other."""
+    for found in _other_circus(path):
+        text = (
+            f"cannot run while PyPI's circus is installed too ({found}): both are the package "
+            "`circus`; run `pip uninstall circus` and install circus-ledger again"
+        )
+        raise CannotStart(text, EX_UNAVAILABLE)
+
+
+def _other_circus(path: Iterable[str]) -> Iterator[str]:
+    """Only names are looked at: importlib.metadata costs more than the whole start."""
+    for directory in path:
+        if not os.path.isdir(directory):
+            continue
+        for name in os.listdir(directory):
+            version = name.removeprefix("circus-")
+            installed = name.endswith((".dist-info", ".egg-info"))
+            if installed and version != name and version[:1].isdigit():
+                yield f"{directory}/{name}"
+
+
+def check_input(path: str) -> None:
+    """A file that is not there is found before anything is made."""
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CannotStart(f"cannot read {path}: {reason}", EX_NOINPUT) from error
+
+
+# --- --check -----------------------------------------------------------------------------------
+
+
+def check(arguments: Arguments) -> int:
+    """Print a summary, or every problem; nothing is made or started."""
+    from circus.arbiter import config  # noqa: PLC0415 - never in the process that keeps
+    from circus.arbiter.config_problems import ConfigProblems  # noqa: PLC0415
+    from circus.bus.vault import Vault  # noqa: PLC0415
+
+    try:
+        found = config.load(
+            arguments.config, dict(os.environ),
+            vault=Vault.in_memory(), insecure_tcp=arguments.insecure_tcp,
+        )  # fmt: skip
+    except ConfigProblems as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        count = len(error.problems)
+        print(f"circusd: {count} problem{'s'[: count != 1]}, nothing started", file=sys.stderr)
+        return EX_NOINPUT if error.unreadable else EX_CONFIG
+    for line in _summary(arguments.config, found):
+        print(line)
+    return EX_OK
+
+
+def _summary(path: str, found: Config) -> Iterator[str]:
+    processes = sum(spec.numprocesses for spec in found.watchers)
+    watchers = len(found.watchers)
+    yield (
+        f"{path}: good, {watchers} watcher{'s'[: watchers != 1]}, "
+        f"{processes} process{'es'[: 2 * (processes != 1)]}"
+    )
+    for spec in found.watchers:
+        yield f"  {spec.name}: {spec.numprocesses} x {' '.join((spec.cmd, *spec.args))}"
+
+
+# --- the start ---------------------------------------------------------------------------------
+
+
+def start(arguments: Arguments) -> int:
+    """Make the directories, then be the keeper until the end."""
+    try:
+        places = prepare(arguments.state_dir, arguments.config, os.environ)
+    except PlaceError as error:
+        raise CannotStart(str(error), EX_CANTCREAT) from error
+    if arguments.pidfile is None:
+        return _keep(arguments, places)
+    pidfile = Pidfile(os.path.abspath(arguments.pidfile))
+    try:
+        pidfile.create(os.getpid())
+    except (RuntimeError, OSError) as error:
+        raise CannotStart(f"cannot write the pid file: {error}", EX_CANTCREAT) from error
+    try:
+        return _keep(arguments, places)
+    finally:
+        pidfile.unlink()
+
+
+def core_arguments(arguments: Arguments, places: Places) -> tuple[str, ...]:
+    """What the core is started with, beside its link."""
+    given = ["--state-dir", places.state, "--config", os.path.abspath(arguments.config)]
+    if arguments.insecure_tcp:
+        given.append("--insecure-tcp")
+    if arguments.log_level is not None:
+        given += ["--log-level", arguments.log_level]
+    return tuple(given)
+
+
+def _keep(arguments: Arguments, places: Places) -> int:
+    from circus.process import keeper  # noqa: PLC0415 - --check and --version do without it
+
+    given = core_arguments(arguments, places)
+
+    def start_core(link: int) -> Sequence[str]:
+        return keeper.python_argv("circus.daemon", "--link", str(link), *given)
+
+    return keeper.run_keeper(keeper.KeeperOptions(places.state, start_core))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
