@@ -1,138 +1,182 @@
-"""Room: bus -- from a ledger back to a living bus: states, inboxes, timers, open spawns.
+"""Room: bus -- what to do with the files that a crash left behind (RELIABILITY.md 2.3).
 
-Knows:     bus.machine, bus.routing, bus.timers, the vocabulary.
-Known by:  the runtime and the simulator at every start, replay's laws.
-Never:     acts: what it finds is data for those who do.
+Knows:     bus.disk, bus.segments, bus.places.
+Known by:  ledger.
+Never:     cuts where a valid frame follows; throws bytes away (a tail goes to quarantine first).
 
-One pass, in ledger order. An actor's state is the fold of its own records; the inputs that it has
-not answered are those routed to it after the highest cause of its frames, in order (DESIGN.md, 3).
+Only the newest segment can be torn: the one before it was synced before its successor was made.
+A torn tail is cut. Corruption is left as it is and the ledger goes on in a new segment, so that
+the supervisor starts in any case.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any
+from typing import NamedTuple
 
-import attr
+from circus.bus.disk import Disk, append_whole, read_whole
+from circus.bus.places import Segment, surveyed
+from circus.bus.segments import (
+    CHAIN_START,
+    HEADER_BYTES,
+    SegmentHeader,
+    decode_header,
+    scan_segment,
+    segment_name,
+    segment_numbers,
+)
 
-from circus.bus import commands, events
-from circus.bus.machine import Actor
-from circus.bus.record import Record
-from circus.bus.routing import addressee
-from circus.bus.timers import Timers
-from circus.bus.values import Address
-
-_SPAWN_OUTCOMES = (
-    events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun,
-)  # fmt: skip
-
-
-@attr.s(auto_attribs=True, slots=True, eq=False)
-class Spawns:
-    """Which spawns have no outcome yet, which processes are not reaped yet, which signals are open.
-
-    `undecided`: spawn_id → spawn command. `alive`: spawn_id → spawn command of a process that was
-    spawned and has not been reaped. `exited`: those of `alive` whose exit is in the ledger.
-    """
-
-    undecided: dict[int, Record] = attr.Factory(dict)
-    alive: dict[int, Record] = attr.Factory(dict)
-    exited: set[int] = attr.Factory(set)
-    signals: dict[int, Record] = attr.Factory(dict)
-
-    def fold(self, record: Record) -> None:
-        """Believe one record; those that are not about processes change nothing."""
-        body = record.body
-        if isinstance(body, commands.ProcessSpawn):
-            self.undecided[record.seq] = record
-        elif isinstance(body, commands.ProcessSignal):
-            self.signals[record.seq] = record
-        elif isinstance(body, events.ProcessSignalled):
-            self.signals.pop(body.signal, None)
-        elif record.spawn_id is not None:
-            self._fold_fact(record.spawn_id, body)
-
-    def _fold_fact(self, spawn_id: int, body: object) -> None:
-        if isinstance(body, _SPAWN_OUTCOMES):
-            spawn = self.undecided.pop(spawn_id, None)
-            if spawn is not None and isinstance(body, events.ProcessSpawned):
-                self.alive[spawn_id] = spawn
-        elif isinstance(body, events.ProcessExited):
-            self.exited.add(spawn_id)
-        elif isinstance(body, events.ProcessReaped | events.ProcessLost):
-            self.alive.pop(spawn_id, None)
-            self.exited.discard(spawn_id)
+QUARANTINE = "quarantine"
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
-class Recovered:
-    """What a core needs to go on where the ledger ends."""
+class TailCut(NamedTuple):
+    """A torn tail was moved to quarantine; `log.tail_cut` says it in the ledger."""
 
-    actors: dict[Address, Actor] = attr.Factory(dict)
-    unanswered: dict[Address, deque[Record]] = attr.Factory(dict)
-    timers: Timers = attr.Factory(Timers)
-    spawns: Spawns = attr.Factory(Spawns)
-    incarnation: int = 0
-    boot_id: str = ""
-    last: Record | None = None
-
-    def inputs(self) -> list[Record]:
-        """Every record that its addressee has not answered, in ledger order."""
-        waiting = {
-            record.seq: record
-            for address, inbox in self.unanswered.items()
-            if address in self.actors
-            for record in inbox
-        }
-        return [waiting[seq] for seq in sorted(waiting)]
+    segment: str
+    offset: int
+    bytes: int
 
 
-class Recovery:
-    """The fold over a whole ledger. `initial` makes the actors that no record gives birth to."""
+class Damage(NamedTuple):
+    """Corruption that was found when opening; `log.damaged` says it in the ledger."""
 
-    def __init__(self, initial: Iterable[Actor], birth: Callable[[Record], Actor]) -> None:
-        self.found = Recovered({actor.address: actor for actor in initial})
-        self._birth = birth
-
-    def fold(self, record: Record) -> None:
-        """Believe one record of the past."""
-        found = self.found
-        found.last = record
-        found.timers.fold(record)
-        found.spawns.fold(record)
-        body = record.body
-        if isinstance(body, events.CoreStarted):
-            found.incarnation = record.incarnation
-            found.boot_id = body.boot_id
-        self._fold_actor(record)
-        self._route(record, body)
-
-    def _fold_actor(self, record: Record) -> None:
-        actor = self.found.actors.get(record.actor)
-        if actor is None:
-            return
-        actor.state = actor.core.evolve(actor.state, record)
-        inbox = self.found.unanswered.get(record.actor)
-        while inbox and inbox[0].seq <= record.cause:
-            inbox.popleft()
-
-    def _route(self, record: Record, body: object) -> None:
-        found = self.found
-        if isinstance(body, events.WatcherAdded):
-            newborn = self._birth(record)
-            found.actors[newborn.address] = newborn
-        elif isinstance(body, events.WatcherRemoved):
-            found.actors.pop(body.address, None)
-            found.unanswered.pop(body.address, None)
-        else:
-            address = addressee(record)
-            if address in found.actors:
-                found.unanswered.setdefault(address, deque()).append(record)
+    segment: str
+    offset: int
+    lost_from: int
+    lost_to: int
 
 
-def refold(address: Address, records: Iterable[Record], recovery: Recovery) -> Any:
-    """One actor's state again, from the whole ledger; `recovery` is a fresh one."""
-    for record in records:
-        recovery.fold(record)
-    return recovery.found.actors[address].state
+class Recovered(NamedTuple):
+    """What the first records of the new incarnation must tell."""
+
+    tail_cut: TailCut | None = None
+    damaged: tuple[Damage, ...] = ()
+
+
+class Found(NamedTuple):
+    """The files as they are after recovery. `usable`: the newest may be appended to."""
+
+    log_id: bytes | None
+    segments: list[Segment]
+    created: int
+    usable: bool
+    recovered: Recovered
+
+
+class _Newest(NamedTuple):
+    segment: Segment
+    raw: bytes
+    created: int
+
+
+def recover(disk: Disk, directory: str) -> Found:
+    """Look at every header and all of the newest segment; cut what is torn."""
+    numbers = segment_numbers(disk.list_dir(directory))
+    headers = {n: _header(disk, f"{directory}/{segment_name(n)}") for n in numbers}
+    log_id = next((header.log_id for header in headers.values() if header is not None), None)
+    newest, cut = _newest(disk, directory, numbers, log_id or b"")
+    if newest is None:
+        return Found(None, [], 0, usable=False, recovered=Recovered(cut))
+    earlier = [_not_surveyed(n, headers[n]) for n in numbers[:-1]]
+    segment = newest.segment
+    damaged = _damage(segment)
+    if earlier and segment.end == HEADER_BYTES:
+        # The daemon may have died between opening this segment and telling why in it.
+        damaged += _damage(_survey_sealed(disk, directory, earlier[-1], log_id or b"", segment))
+    usable = not segment.holes
+    if usable and segment.end < len(newest.raw):
+        cut = TailCut(segment.name, segment.end, len(newest.raw) - segment.end)
+        usable = _cut(disk, directory, cut, newest.raw[segment.end :])
+    return Found(
+        log_id, [*earlier, segment], newest.created, usable, recovered=Recovered(cut, damaged)
+    )
+
+
+def _newest(
+    disk: Disk, directory: str, numbers: list[int], log_id: bytes
+) -> tuple[_Newest | None, TailCut | None]:
+    """The newest segment that holds anything; those with a torn header are taken away."""
+    cut: TailCut | None = None
+    while numbers:
+        name = segment_name(numbers[-1])
+        raw = read_whole(disk, f"{directory}/{name}")
+        header = decode_header(raw)
+        expected = SegmentHeader(log_id, numbers[-1], 0, CHAIN_START)
+        chain = header.previous_chain if header is not None else CHAIN_START
+        segment = surveyed(numbers[-1], chain, scan_segment(raw, expected, chain=None, until=None))
+        if not segment.holes or segment.end > HEADER_BYTES:
+            return _Newest(segment, raw, header.created if header is not None else 0), cut
+        if raw:
+            cut = TailCut(name, 0, len(raw))
+        set_aside(disk, directory, name)
+        numbers.pop()
+    return None, cut
+
+
+def _header(disk: Disk, path: str) -> SegmentHeader | None:
+    handle = disk.open_to_read(path)
+    try:
+        return decode_header(disk.read(handle, 0, HEADER_BYTES))
+    finally:
+        disk.close(handle)
+
+
+def _not_surveyed(first_seq: int, header: SegmentHeader | None) -> Segment:
+    chain = header.previous_chain if header is not None else CHAIN_START
+    return Segment(first_seq, chain, chain, first_seq, surveyed=False)
+
+
+def _survey_sealed(
+    disk: Disk, directory: str, segment: Segment, log_id: bytes, successor: Segment
+) -> Segment:
+    raw = read_whole(disk, f"{directory}/{segment.name}")
+    expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
+    items = scan_segment(raw, expected, chain=None, until=successor.first_seq)
+    return surveyed(segment.first_seq, segment.previous_chain, items)
+
+
+def _damage(segment: Segment) -> tuple[Damage, ...]:
+    return tuple(
+        Damage(segment.name, hole.offset, hole.lost_from, hole.lost_to) for hole in segment.holes
+    )
+
+
+def _cut(disk: Disk, directory: str, cut: TailCut, tail: bytes) -> bool:
+    """Copy the tail away, then truncate. False: neither was possible, leave this file alone."""
+    quarantine = f"{directory}/{QUARANTINE}"
+    try:
+        disk.make_dir(quarantine)
+        handle = disk.create(f"{quarantine}/{_free(disk, quarantine, cut.segment, cut.offset)}")
+        try:
+            append_whole(disk, handle, tail)
+            disk.sync(handle)
+        finally:
+            disk.close(handle)
+        disk.sync_dir(quarantine)
+        handle = disk.open_to_append(f"{directory}/{cut.segment}")
+        try:
+            disk.truncate(handle, cut.offset)
+            disk.sync(handle)
+        finally:
+            disk.close(handle)
+    except OSError:
+        # A full disk is no reason not to supervise: a new segment makes these bytes void.
+        return False
+    return True
+
+
+def set_aside(disk: Disk, directory: str, name: str) -> None:
+    """Move a segment that holds nothing of its own out of the readers' sight."""
+    quarantine = f"{directory}/{QUARANTINE}"
+    disk.make_dir(quarantine)
+    disk.rename(f"{directory}/{name}", f"{quarantine}/{_free(disk, quarantine, name, 0)}")
+    disk.sync_dir(quarantine)
+    disk.sync_dir(directory)
+
+
+def _free(disk: Disk, quarantine: str, name: str, offset: int) -> str:
+    """A name that no earlier tail of this segment has."""
+    taken = set(disk.list_dir(quarantine))
+    number = 0
+    while f"{name}.{offset}.{number}" in taken:
+        number += 1
+    return f"{name}.{offset}.{number}"

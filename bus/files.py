@@ -1,0 +1,210 @@
+"""Room: bus -- the segment files of one ledger: made, written, and read by sequence number.
+
+Knows:     bus.disk, bus.segments, bus.places, bus.cursor_errors.
+Known by:  writer, ledger.
+Never:     decides what to do about an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from circus.bus.cursor_errors import Damaged, Trimmed
+from circus.bus.disk import Disk, append_whole, read_whole
+from circus.bus.places import (
+    INDEX_STEP_BYTES,
+    Segment,
+    frame_with,
+    last_whole,
+    segment_of,
+    surveyed,
+)
+from circus.bus.segments import (
+    CHAIN_START,
+    Frame,
+    Hole,
+    Item,
+    SegmentHeader,
+    encode_header,
+    scan_segment,
+    segment_name,
+)
+
+CHAIN8_BYTES: Final = 8
+
+
+class RawFrames(NamedTuple):
+    """Whole frames as they stand in the file. No data: `last_seq` is `first_seq` - 1."""
+
+    data: bytes
+    first_seq: int
+    last_seq: int
+    chain: bytes
+
+
+class Files:
+    """The files under one directory: the newest is open, all are listed."""
+
+    __slots__ = ("directory", "disk", "handle", "lock", "opened_boot", "segments")
+
+    def __init__(self, disk: Disk, directory: str, lock: int) -> None:
+        self.disk = disk
+        self.directory = directory
+        self.lock = lock
+        self.handle = -1
+        self.opened_boot = 0
+        self.segments: list[Segment] = []
+
+    def path(self, segment: Segment) -> str:
+        return f"{self.directory}/{segment.name}"
+
+    def close(self) -> None:
+        if self.handle >= 0:
+            handle, self.handle = self.handle, -1
+            self.disk.close(handle)
+
+    def create(self, header: SegmentHeader, boot: int) -> None:
+        """A new newest segment, its name durable; on failure nothing is listed."""
+        path = f"{self.directory}/{segment_name(header.first_seq)}"
+        handle = self.disk.create(path)
+        try:
+            append_whole(self.disk, handle, encode_header(header))
+            self.disk.sync(handle)
+            self.disk.sync_dir(self.directory)
+        except OSError:
+            self.disk.close(handle)
+            self.disk.unlink(path)
+            raise
+        self.close()
+        self.handle, self.opened_boot = handle, boot
+        chain = header.previous_chain
+        self.segments.append(Segment(header.first_seq, chain, chain, header.first_seq))
+
+    def write(self, data: bytes) -> None:
+        """One write, or its rest; if the disk takes only a part, back to the frame boundary and raise."""
+        try:
+            append_whole(self.disk, self.handle, data)
+        except OSError:
+            # Needs no space. If it fails too, the successor makes these bytes void.
+            self.disk.truncate(self.handle, self.segments[-1].end)
+            raise
+
+    def discard_newest(self) -> None:
+        """Undo `create`: nothing in this segment was believed."""
+        segment = self.segments.pop()
+        self.close()
+        self.disk.unlink(self.path(segment))
+
+    def release(self) -> None:
+        """Close everything and give up the lock."""
+        self.close()
+        self.disk.close(self.lock)
+
+    def name_with(self, seq: int) -> str:
+        """The file in which `seq` stands, or should."""
+        segment = segment_of(self.segments, seq)
+        return segment.name if segment is not None else ""
+
+    def read(self, segment: Segment, offset: int, length: int) -> bytes:
+        handle = self.disk.open_to_read(self.path(segment))
+        try:
+            return self.disk.read(handle, offset, length)
+        finally:
+            self.disk.close(handle)
+
+
+def read_raw(files: Files, log_id: bytes, after: int, bytes_max: int) -> RawFrames:
+    """Whole frames, the first of them the one that holds `after` + 1, at most `bytes_max` (or one).
+
+    Never more than one segment's; an answer without data means that `after` is the end.
+    """
+    found = _locate(files, log_id, after + 1, bytes_max)
+    if found is None:
+        return RawFrames(b"", after + 1, after, b"")
+    segment, start, chunk, first = found
+    high = first.offset + max(bytes_max, first.end - first.offset)
+    mark = segment.last_mark_within(start + first.offset, start + high) - start
+    last = last_whole(chunk, mark, high) or last_whole(chunk, first.offset, high)
+    assert last is not None, "the first frame fits"
+    return RawFrames(chunk[first.offset : last.end], first.first_seq, last.last_seq, last.chain)
+
+
+def chain8_at(files: Files, log_id: bytes, seq: int) -> bytes | None:
+    """The first bytes of the digest at the end of the frame that holds `seq`; None: not here."""
+    if not files.segments or seq < files.segments[0].first_seq - 1:
+        return None
+    if seq == files.segments[0].first_seq - 1:
+        return files.segments[0].previous_chain[:CHAIN8_BYTES]
+    try:
+        found = _locate(files, log_id, seq, 0)
+    except Damaged:
+        return None
+    return found[3].chain[:CHAIN8_BYTES] if found is not None else None
+
+
+def items(files: Files, log_id: bytes, after: int) -> Iterator[Item]:
+    """Every frame that holds a seq above `after`, verified, and every hole on the way."""
+    chain: bytes | None = None
+    segments = list(files.segments)
+    for at, segment in enumerate(segments):
+        until = segments[at + 1].first_seq if at + 1 < len(segments) else segment.next_seq
+        if until <= after + 1 and at + 1 < len(segments):
+            continue
+        raw = read_whole(files.disk, files.path(segment))
+        expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
+        again = Segment(segment.first_seq, segment.previous_chain, CHAIN_START, segment.first_seq)
+        for item in scan_segment(raw, expected, chain=chain, until=until):
+            again.note(item)
+            if isinstance(item, Hole) or item.last_seq > after:
+                yield item
+        chain = None if again.holes else again.chain
+        if not segment.surveyed:
+            _learn(segment, again)
+
+
+def _locate(
+    files: Files, log_id: bytes, seq: int, bytes_wanted: int
+) -> tuple[Segment, int, bytes, Frame] | None:
+    """The segment, an offset, the bytes from there on, and in them the frame that holds `seq`."""
+    segments = files.segments
+    if segments and seq < segments[0].first_seq:
+        raise Trimmed(segments[0].first_seq)
+    segment = segment_of(segments, seq)
+    if segment is None:
+        return None
+    _survey(files, log_id, segment)
+    hole = segment.hole_with(seq)
+    if hole is not None:
+        raise Damaged(segment.name, hole.offset, hole.lost_from, hole.lost_to)
+    if seq >= segment.next_seq:
+        if segment is segments[-1]:
+            return None
+        following = segments[segments.index(segment) + 1]
+        raise Damaged(segment.name, segment.end, segment.next_seq, following.first_seq - 1)
+    start = segment.before(seq)
+    rest = segment.limit(start) - start
+    chunk = files.read(segment, start, min(rest, bytes_wanted + 2 * INDEX_STEP_BYTES))
+    frame = frame_with(chunk, seq)
+    if frame is None and len(chunk) < rest:
+        chunk = files.read(segment, start, rest)
+        frame = frame_with(chunk, seq)
+    if frame is None:
+        raise Damaged(segment.name, start, seq, seq)
+    return segment, start, chunk, frame
+
+
+def _survey(files: Files, log_id: bytes, segment: Segment) -> None:
+    """Index a sealed segment that recovery did not have to read, at its first use."""
+    if segment.surveyed:
+        return
+    until = files.segments[files.segments.index(segment) + 1].first_seq
+    raw = read_whole(files.disk, files.path(segment))
+    expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
+    scanned = scan_segment(raw, expected, chain=None, until=until)
+    _learn(segment, surveyed(segment.first_seq, segment.previous_chain, scanned))
+
+
+def _learn(segment: Segment, again: Segment) -> None:
+    for name in ("chain", "next_seq", "end", "seqs", "offsets", "holes", "surveyed"):
+        setattr(segment, name, getattr(again, name))
