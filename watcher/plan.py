@@ -1,0 +1,185 @@
+"""Room: watcher -- one decision in the making: its drafts, and the counts as they will be then.
+
+Knows:     bus.commands, bus.events, watcher.state.
+Known by:  watcher.operations, watcher.lives, watcher.core.
+Never:     changes a state: what it looks ahead to is folded when the ledger has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any, Final
+
+from circus.bus.chance import Chance
+from circus.bus.commands import Continue, ProcessSignal, ProcessSpawn, TimerArm, TimerDisarm
+from circus.bus.events import CommandFinished, SlotStopping, SlotVacated
+from circus.bus.record import Body, Command, Draft, Record
+from circus.bus.values import CLOCK, EFFECTS_PER_DECISION_MAX, REAPER
+from circus.watcher.state import (
+    Mode,
+    Operation,
+    Phase,
+    Slot,
+    SlotPhase,
+    State,
+    mode_of,
+    untouched_of,
+)
+
+# Kept free in each decision for the timers that go with its spawns and signals.
+TIMERS_PER_DECISION_MAX: Final = 4
+
+
+class Plan:
+    """Collects drafts; `occupied` and its like say what the state will be once they are folded."""
+
+    __slots__ = (
+        "_going_on", "_wids", "chance", "digest", "drafts", "effects", "filled", "finished", "freed", "gone",
+        "mode", "occupied", "olds", "op", "owed", "pending", "phase", "record", "spec", "state",
+        "stopping",
+        "unsettled", "warmup",
+    )  # fmt: skip
+
+    def __init__(self, state: State, record: Record, chance: Chance) -> None:
+        self.state = state
+        self.record = record
+        self.chance = chance
+        self.drafts: list[Draft] = []
+        self.effects = 0
+        self.spec = state.spec
+        self.digest = state.digest
+        self.phase = state.phase
+        self.occupied = len(state.slots)
+        self.unsettled = state.unsettled
+        self.stopping = state.stopping
+        self.warmup = state.warmup
+        self.freed: set[int] = set()
+        self.gone: Slot | None = None  # whose process this input has ended
+        self.filled = 0  # the pid that this input has brought
+        self.finished: set[int] = set()  # commands
+        self._going_on = False
+        self._wids: Iterator[int] | None = None
+        self.turn_to(state.queue[0] if state.queue and state.queue[0].begun else None)
+
+    def turn_to(self, op: Operation | None) -> None:
+        """Work on this operation, as the state has it."""
+        self.op = op
+        self.olds = len(op.olds) if op else 0
+        self.owed = op.owed if op else 0
+        self.pending: Mapping[int, None] = op.pending if op else {}
+        self.mode = op.mode if op else Mode.PLAIN
+
+    def begin(self, op: Operation, body: Command) -> None:
+        """Work on this operation, as the state will have it when its note is folded."""
+        self.op = op
+        self.mode = mode_of(self.spec, body)
+        self.olds = len(self.state.spawns)
+        self.owed = self.spec.numprocesses if self.mode is not Mode.PLAIN else 0
+        self.pending = untouched_of(self.state, self.state.spawns)
+        self.note(body)
+
+    def note(self, body: Command) -> None:
+        """Write the operation's body into our own record (ADR-0030); its delivery means nothing."""
+        self.drafts.append(Draft(body, self.state.address, self.state.spec.name))
+
+    @property
+    def room(self) -> int:
+        """Effects that still fit into this decision."""
+        return max(0, EFFECTS_PER_DECISION_MAX - TIMERS_PER_DECISION_MAX - self.effects)
+
+    # --- what is said ---------------------------------------------------------------------------
+
+    def tell(self, body: Body, slot: int | None = None, spawn_id: int | None = None) -> None:
+        """A fact about the watcher or one of its slots."""
+        self.drafts.append(Draft(body, None, self.state.spec.name, slot, spawn_id))
+
+    def spawn(self, wid: int, attempt: int = 1, replaces: int | None = None) -> None:
+        """Ask for a process in `wid`, whose count as occupied is the caller's care."""
+        self.unsettled += 1
+        self.effects += 1
+        body = ProcessSpawn(self.digest, attempt, replaces)
+        self.drafts.append(Draft(body, REAPER, self.state.spec.name, wid))
+
+    def signal(self, spawn_id: int, body: ProcessSignal) -> None:
+        """Ask for a signal to one process."""
+        self.effects += 1
+        wid = self.state.spawns[spawn_id]
+        self.drafts.append(Draft(body, REAPER, self.state.spec.name, wid, spawn_id))
+
+    def stop(self, wid: int, slot: Slot, reason: str, signal: ProcessSignal) -> None:
+        """Ask the process in `wid` to end, under the grace timer that was armed last."""
+        self.unsettled -= slot.phase is SlotPhase.SPAWNING
+        self.stopping += 1
+        self.tell(SlotStopping(reason), wid, slot.spawn_id)
+        self.signal(slot.spawn_id, signal)
+
+    def vacate(self, wid: int, slot: Slot, *, short: bool = False) -> None:
+        """The slot is empty now."""
+        self.leave(slot)
+        self.occupied -= 1
+        self.freed.add(wid)
+        self.tell(SlotVacated(short), wid, slot.spawn_id or None)
+
+    def leave(self, slot: Slot) -> None:
+        """Count the slot's process, or its wait, as over."""
+        waits = slot.phase is SlotPhase.WAITING
+        self.unsettled -= slot.attempt > 0 if waits else slot.phase is SlotPhase.SPAWNING
+        self.stopping -= slot.phase is SlotPhase.STOPPING
+        if not waits:
+            self.gone = slot
+            self.olds -= self.op is not None and slot.spawn_id in self.op.olds
+
+    def arm(self, timer: str, duration: int, slot: int | None = None, *, bound: str) -> None:
+        """Ask to be woken."""
+        self.effects += 1
+        body = TimerArm(timer, duration, bound)
+        self.drafts.append(Draft(body, CLOCK, self.state.spec.name, slot))
+
+    def disarm(self, timer: str) -> None:
+        """Sleep on."""
+        self.effects += 1
+        self.drafts.append(Draft(TimerDisarm(timer), CLOCK, self.state.spec.name))
+
+    def go_on(self) -> None:
+        """More follows in a decision of its own; once is enough."""
+        if not self._going_on:
+            self._going_on = True
+            self.drafts.append(Draft(Continue(), self.state.address, self.state.spec.name))
+
+    def finish(
+        self, op: Operation, reply: Mapping[str, Any] | None = None, *, outcome: str = "done"
+    ) -> None:
+        """The one end of an accepted command; the next in the queue follows."""
+        body = CommandFinished(op.command, outcome, reply)
+        name = self.state.spec.name
+        self.drafts.append(Draft(body, op.asker, name, id=op.id))
+        self.finished.add(op.command)
+        if op is self.op:
+            self.op = None
+            if any(later.command not in self.finished for later in self.state.queue):
+                self.go_on()
+
+    # --- what will be ---------------------------------------------------------------------------
+
+    def next_wid(self) -> int:
+        """The lowest free number, as Circus counts wids."""
+        if self._wids is None:
+            slots, freed = self.state.slots, self.freed
+            self._wids = (wid for wid in count(1) if wid not in slots or wid in freed)
+        return next(self._wids)
+
+    def missing(self) -> int:
+        """How many processes have still to be spawned; old ones under reload do not count."""
+        need = self.spec.numprocesses - (self.occupied - self.overlap())
+        if not self.spec.respawn:
+            need = min(need, self.owed)
+        return max(0, need)
+
+    def overlap(self) -> int:
+        """Processes beyond `numprocesses` that a graceful reload keeps until the new ones run."""
+        return self.olds if self.mode is Mode.ROLLING else 0
+
+    def runs(self) -> bool:
+        """Whether the watcher keeps processes."""
+        return self.phase is Phase.ACTIVE or self.phase is Phase.STARTING
