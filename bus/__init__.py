@@ -8,6 +8,7 @@ Never:     imports anything at import time; offers a name that is also a module'
 TYPE_CHECKING = False  # typing's own constant would cost the keeper an import of typing
 if TYPE_CHECKING:
     from circus.bus.codec import Unintelligible
+    from circus.bus.cursor_errors import CursorError, Damaged, Diverged, Reset, Trimmed
     from circus.bus.names import TAGS
     from circus.bus.record import Body, Command, Event, Record
     from circus.bus.spec import WatcherSpec
@@ -18,9 +19,14 @@ __all__ = [
     "Body",
     "Command",
     "Cursor",
+    "CursorError",
+    "Damaged",
+    "Diverged",
     "Event",
     "Moment",
     "Record",
+    "Reset",
+    "Trimmed",
     "Unintelligible",
     "WatcherSpec",
 ]
@@ -30,9 +36,14 @@ _HOMES = {
     "Body": "record",
     "Command": "record",
     "Cursor": "values",
+    "CursorError": "cursor_errors",
+    "Damaged": "cursor_errors",
+    "Diverged": "cursor_errors",
     "Event": "record",
     "Moment": "values",
     "Record": "record",
+    "Reset": "cursor_errors",
+    "Trimmed": "cursor_errors",
     "Unintelligible": "codec",
     "WatcherSpec": "spec",
 }
