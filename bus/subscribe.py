@@ -99,6 +99,8 @@ class Subscription(Iterator[Record]):
     def _run(self) -> Iterator[Record]:
         after = self._after
         if is_asleep(self._doors):
+            if not self._live:
+                check_ledger(self._doors)
             yield from self._stored()
             if not self._live:
                 return
@@ -108,8 +110,10 @@ class Subscription(Iterator[Record]):
     def _stored(self) -> Iterator[Record]:
         """Straight from the files, as nobody is there to ask."""
         assert self._doors.state_dir is not None, self._doors
-        for log_id, batch in stored(self._doors.state_dir, self._after):
-            yield from self._handed_out(log_id, batch)
+        for cursor, batch in stored(self._doors.state_dir, self._after):
+            if batch is not None:
+                yield from self._handed_out(cursor.log_id, batch)
+            self.cursor = cursor
 
     def _followed(self, after: Cursor | int | None) -> Iterator[Record]:
         follow = follower(self._doors, after, live=self._live)
@@ -212,6 +216,15 @@ def is_asleep(doors: Doors) -> bool:
     return doors.state_dir is not None and not is_answered(doors.ctl)
 
 
+def check_ledger(doors: Doors) -> None:
+    """Without a daemon to wait for, a place without a ledger is a mistake."""
+    if not os.path.isdir(f"{doors.state_dir}/ledger"):
+        raise FileNotFoundError(
+            f"cannot read the record in {doors.state_dir}: no ledger there and no daemon running; "
+            "name the state directory that circusd was started with"
+        )
+
+
 def settled(follow: Follow) -> Cursor:
     """The cursor of a subscriber that has joined and not yet got anything."""
     place = follow.place
@@ -219,14 +232,27 @@ def settled(follow: Follow) -> Cursor:
     return Cursor(place.log_id or b"", place.seq, place.chain8 or b"")
 
 
-def stored(state_dir: str, after: Cursor | int | None) -> Iterator[tuple[bytes, Batch]]:
-    """The frames in the files of a ledger after a place, up to the end that there is now."""
+def stored(state_dir: str, after: Cursor | int | None) -> Iterator[tuple[Cursor, Batch | None]]:
+    """The frames in a ledger's files after a place, up to the end that there is now.
+
+    After None there are none; the one item tells the cursor of the end. A ledger that no daemon
+    has made yet is an empty one.
+    """
     from circus.bus.reader import LedgerReader  # noqa: PLC0415 - not needed where a daemon runs
 
-    with LedgerReader(os.path.join(state_dir, "ledger")) as reader:  # noqa: PTH118 - as dial.py
-        seq = after.seq if isinstance(after, Cursor) else after
-        for frame in reader.frames(after):
-            yield reader.log_id, Batch(seq or 0, frame.payload, frame.chain[:8])
+    directory = os.path.join(state_dir, "ledger")  # noqa: PTH118 - as in dial.py
+    if not os.path.isdir(directory):  # noqa: PTH112
+        return
+    reader = LedgerReader(directory, 0 if after is None else after)
+    seq = after.seq if isinstance(after, Cursor) else after or 0
+    for frame in reader.frames():
+        if after is not None:
+            chain8 = frame.chain[:8]
+            batch = Batch(seq, frame.payload, chain8, frame.last_seq)
+            yield Cursor(reader.log_id, frame.last_seq, chain8), batch
+        seq = frame.last_seq
+    if after is None and seq:
+        yield reader.cursor(), None
 
 
 def sieve_for(watcher: str | None) -> Sieve:
@@ -236,19 +262,20 @@ def sieve_for(watcher: str | None) -> Sieve:
     name in their bytes, which costs a hundredth of decoding them.
     """
     if watcher is None:
-        return _all_of
+        return every_record
     wanted = watcher.casefold()
     needle = watcher.lower().encode() if watcher.isascii() else b""
 
     def some_of(batch: Batch) -> list[Record]:
         if needle not in batch.payload.lower():
             return []
-        return [record for record in _all_of(batch) if wanted in _concerned(record)]
+        return [record for record in every_record(batch) if wanted in _concerned(record)]
 
     return some_of
 
 
-def _all_of(batch: Batch) -> list[Record]:
+def every_record(batch: Batch) -> list[Record]:
+    """The sieve that keeps everything new."""
     records = records_of(batch.payload)
     if records[0].seq > batch.after:
         return list(records)
@@ -264,4 +291,7 @@ def _fresh() -> bytes:
     return os.urandom(16)
 
 
-__all__ = ["ReadRefused", "Subscription", "follower", "settled", "sieve_for", "stored", "subscribe"]
+__all__ = [
+    "ReadRefused", "Sieve", "Subscription", "check_ledger", "every_record", "follower", "is_asleep", "settled",
+    "sieve_for", "stored", "subscribe",
+]  # fmt: skip

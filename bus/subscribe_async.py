@@ -24,6 +24,7 @@ from circus.bus.subscribe import (
     MESSAGES_PER_TURN_MAX,
     NOWHERE,
     Sieve,
+    check_ledger,
     follower,
     is_asleep,
     settled,
@@ -91,12 +92,15 @@ class AsyncSubscription(AsyncIterator[Record]):
         after = self._after
         if is_asleep(self._doors):
             assert self._doors.state_dir is not None, self._doors
+            if not self._live:
+                check_ledger(self._doors)
             files = stored(self._doors.state_dir, self._after)
             # The files are read in a thread, a frame at a time: the loop goes on meanwhile.
             while (found := await asyncio.to_thread(next, files, None)) is not None:
-                log_id, batch = found
-                for record in self._handed_out(log_id, batch):
+                cursor, batch = found
+                for record in self._handed_out(cursor.log_id, batch) if batch else ():
                     yield record
+                self.cursor = cursor
             if not self._live:
                 return
             after = self.cursor if self.cursor.log_id else after

@@ -1,7 +1,7 @@
 """Room: front -- `circusctl events`: the record, one line each.
 
 Knows:     bus.subscribe, bus.record.
-Known by:  circus.ctl_commands; circus.ctl_why takes `sentence` words from here.
+Known by:  circus.ctl_commands; circus.ctl_why takes the time and the errors from here.
 Never:     decides what is worth showing: everything is.
 """
 
@@ -51,10 +51,18 @@ def reading(
     target: Target, after: int | None, watcher: str | None = None, *, follow: bool = False
 ) -> Iterator[Iterable[Record]]:
     """The records, with what may go wrong said to an operator."""
+    with reading_errors(), subscribe(target.place, after, watcher, follow=follow) as records:
+        yield records
+
+
+@contextmanager
+def reading_errors() -> Iterator[None]:
+    """What may go wrong with the record, said to an operator."""
     try:
-        with subscribe(target.place, after, watcher, follow=follow) as records:
-            yield records
+        yield
     except CursorError as error:
+        raise CannotFollow(str(error)) from error
+    except FileNotFoundError as error:
         raise CannotFollow(str(error)) from error
     except ReadRefused as error:
         raise CannotFollow(f"cannot read the record: {error}") from error
@@ -114,4 +122,4 @@ def _short(value: Any) -> str:
     return f'"{text}"' if " " in text else text
 
 
-__all__ = ["clock", "human_line", "json_line", "reading", "show_events"]
+__all__ = ["clock", "human_line", "json_line", "reading", "reading_errors", "record_data", "show_events"]

@@ -6,16 +6,20 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from circus.bus import subscribe_async
+from circus.bus.codec import from_ledger
 from circus.bus.cursor_errors import Diverged, Reset, Trimmed
+from circus.bus.disk import RealDisk
 from circus.bus.follow import ReadRefused
+from circus.bus.ledger import Ledger
 from circus.bus.record import Record
 from circus.bus.subscribe import subscribe
-from circus.bus.values import Cursor
+from circus.bus.values import Cursor, Moment
 from circus.bus.wire import Malformed
 
 Serve = Callable[..., Any]
@@ -262,3 +266,43 @@ def test_the_asyncio_twin_does_the_same(serve: Serve) -> None:
         return got
 
     assert [1, 2, 3, 4, 5] == asyncio.run(follow())
+
+
+def write_ledger(state_dir: Any, log_id: bytes, payloads: list[bytes]) -> None:
+    """The files of a daemon that has ended."""
+    now = Moment(1, 1)
+    disk = RealDisk()
+    disk.make_dir(str(state_dir))
+    ledger = Ledger.open(str(state_dir / "ledger"), disk, log_id=log_id, now=now)
+    ledger.append([(len(from_ledger(payload)), payload) for payload in payloads], now)
+    assert ledger.sync(now)
+    ledger.close()
+
+
+def test_the_files_are_read_where_no_daemon_runs(serve: Serve) -> None:
+    """A state directory alone is enough for the past."""
+    served = serve()
+    for count in (1, 3, 2):
+        served.append(count)
+    write_ledger(served.state_dir, served.ledger.log_id, [f.payload for f in served.ledger.frames])
+    with subscribe(served.state_dir, 2, follow=False) as records:
+        assert [3, 4, 5, 6] == [record.seq for record in records]
+        assert 6 == records.cursor.seq
+
+
+def test_what_the_files_began_the_daemon_continues(serve: Serve) -> None:
+    """First the files, then the daemon as soon as it is there; one cursor, no seam."""
+    served = serve()
+    served.append(2)
+    write_ledger(served.state_dir, served.ledger.log_id, [f.payload for f in served.ledger.frames])
+    with subscribe(served.state_dir, 0) as records:
+        assert [1, 2] == seqs(records, 2)
+        served.start()
+        served.append(2)
+        assert [3, 4] == seqs(records, 2)
+
+
+def test_a_place_without_a_ledger_has_no_past(state_dir: Path) -> None:
+    """Nothing was recorded there."""
+    with subscribe(state_dir, 0, follow=False) as records, pytest.raises(FileNotFoundError):
+        next(records)
