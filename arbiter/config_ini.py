@@ -11,7 +11,7 @@ line goes on with the value above, the first of two definitions wins, and repeat
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from circus.arbiter.config_problems import Problem, Section, Setting
 
@@ -21,6 +21,18 @@ PLAIN: Final = ("circus", "env")
 
 _HEADER: Final = re.compile(r"\[(?P<title>[^]]+)\]")
 _OPTION: Final = re.compile(r"(?P<key>[^:=\s][^:=]*)\s*[:=]\s*(?P<value>.*)$")
+
+
+class _Last(NamedTuple):
+    """The definition that an indented line goes on with."""
+
+    section: dict[str, Setting]
+    key: str
+
+    def go_on(self, more: str) -> None:
+        """One more line of its value."""
+        before = self.section[self.key]
+        self.section[self.key] = before._replace(value=f"{before.value}\n{more}")
 
 
 class IniReader:
@@ -35,23 +47,18 @@ class IniReader:
     def read(self, file: str, text: str) -> None:
         """Add one file after those already read."""
         current: dict[str, Setting] | None = None
-        key = ""
-        owned: set[tuple[int, str]] = set()  # only lines of a definition that won are continued
+        last: _Last | None = None
         for number, line in enumerate(text.splitlines(), 1):
             if _is_comment(line):
                 continue
-            if line[0].isspace() and current is not None and key:
-                if (id(current), key) in owned:
-                    _continue(current, key, line.strip())
-                continue
-            if header := _HEADER.match(line):
-                current, key = self._section(header["title"], file, number), ""
+            if line[0].isspace() and last is not None:
+                last.go_on(line.strip())
+            elif header := _HEADER.match(line):
+                current, last = self._section(header["title"], file, number), None
             elif current is None:
                 self._problem(file, number, line, "cannot read it: no [section] comes before it")
             else:
-                key = self._option(current, file, number, line)
-                if key and current[key].line == number and current[key].file == file:
-                    owned.add((id(current), key))
+                last = self._option(current, file, number, line)
 
     def sections(self) -> tuple[Section, ...]:
         """All sections, with `[DEFAULT]` in each; empty ones and unknown kinds are left out."""
@@ -70,15 +77,18 @@ class IniReader:
         self._places.setdefault(title, (file, line))
         return self._titles.setdefault(title, {})
 
-    def _option(self, section: dict[str, Setting], file: str, number: int, line: str) -> str:
-        """Add the option of `line` unless it is defined already; answer its key."""
+    def _option(
+        self, section: dict[str, Setting], file: str, number: int, line: str
+    ) -> _Last | None:
+        """Add the option of `line`; one that is defined already goes where nobody looks."""
         match = _OPTION.match(line)
         if match is None:
             self._problem(file, number, line, "cannot read it: write it as `option = value`")
-            return ""
+            return None
         key = match["key"].rstrip()
-        section.setdefault(key, Setting(_value(match["value"]), file, number))
-        return key
+        target = {} if key in section else section
+        target[key] = Setting(_value(match["value"]), file, number)
+        return _Last(target, key)
 
     def _problem(self, file: str, number: int, line: str, text: str) -> None:
         self.problems.append(Problem(file, number, "", repr(line.strip()[:60]), text))
@@ -97,8 +107,3 @@ def _value(text: str) -> str:
         text = text[:found]
     text = text.strip()
     return "" if text == '""' else text
-
-
-def _continue(section: dict[str, Setting], key: str, more: str) -> None:
-    before = section[key]
-    section[key] = before._replace(value=f"{before.value}\n{more}")

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from circus.pidfile import Pidfile
@@ -204,25 +205,20 @@ def start(arguments: Arguments) -> int:
         pidfile.unlink()
 
 
-def core_arguments(arguments: Arguments, places: Places) -> tuple[str, ...]:
-    """What the core is started with, beside its link."""
-    given = ["--state-dir", places.state, "--config", os.path.abspath(arguments.config)]
-    if arguments.insecure_tcp:
-        given.append("--insecure-tcp")
-    if arguments.log_level is not None:
-        given += ["--log-level", arguments.log_level]
-    return tuple(given)
+def core_argv(arguments: Arguments, places: Places, link_fd: int) -> Sequence[str]:
+    """How the keeper starts the core, whose main takes these by position."""
+    from circus.process.keeper import python_argv  # noqa: PLC0415 - not for --check
+
+    return python_argv(
+        "circus.daemon", str(link_fd), places.state, os.path.abspath(arguments.config),
+        "1" if arguments.insecure_tcp else "0", arguments.log_level or "",
+    )  # fmt: skip
 
 
 def _keep(arguments: Arguments, places: Places) -> int:
-    from circus.process import keeper  # noqa: PLC0415 - --check and --version do without it
+    from circus.process.keeper import KeeperOptions, run_keeper  # noqa: PLC0415 - not for --check
 
-    given = core_arguments(arguments, places)
-
-    def start_core(link: int) -> Sequence[str]:
-        return keeper.python_argv("circus.daemon", "--link", str(link), *given)
-
-    return keeper.run_keeper(keeper.KeeperOptions(places.state, start_core))
+    return run_keeper(KeeperOptions(places.state, partial(core_argv, arguments, places)))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 LIBRARY_DIRS_KEPT: Final = 10
 ROOT_STATE: Final = "/var/lib/circus"
 ROOT_RUN: Final = "/run/circus"
+PROGRAM_CHARACTERS_MAX: Final = 32
 LIBRARY: Final = "library"
 
 
@@ -124,10 +125,8 @@ def prepare(state_dir: str | None, config_path: str, environ: Mapping[str, str])
     if state_dir is not None:
         return prepare_state(state_dir)
     name = identity_of(config_path)
-    root = run_root(environ, uid)
-    return prepare_state(
-        f"{state_root(environ, uid)}/{name}", run_dir=None if root is None else f"{root}/{name}"
-    )
+    state, root = f"{state_root(environ, uid)}/{name}", run_root(environ, uid)
+    return prepare_state(state, run_dir=_short_run(state) if root is None else f"{root}/{name}")
 
 
 def prepare_state(state_dir: str, *, run_dir: str | None = None) -> Places:
@@ -203,7 +202,11 @@ def _link_run(link: str, target: str) -> None:
 
 def running_daemons(environ: Mapping[str, str]) -> list[Running]:
     """The daemons of this user that run now in state directories found by name."""
-    root = state_root(environ, os.geteuid())
+    return running_in(state_root(environ, os.geteuid()))
+
+
+def running_in(root: str) -> list[Running]:
+    """The daemons whose state directories are below `root`."""
     found = [Running(name, places_in(f"{root}/{name}")) for name in _entries(root)]
     library = [
         Running(f"{LIBRARY}/{name}", places_in(f"{root}/{LIBRARY}/{name}"))
@@ -253,10 +256,27 @@ def _listed_in_proc(inode: int) -> bool:
 
 def library_state_dir(program: str, environ: Mapping[str, str]) -> Places:
     """A fresh directory for one start of one program; the newest ten are kept."""
-    root = f"{state_root(environ, os.geteuid())}/{LIBRARY}"
     name = os.path.basename(program) or "python"
-    _prune_library(root, f"{name}-")
-    return prepare_state(f"{root}/{name}-{time.time_ns():x}-{os.getpid()}")
+    return library_start(f"{state_root(environ, os.geteuid())}/{LIBRARY}", name)
+
+
+def _short_run(state: str) -> str | None:
+    """A runtime directory with a short path, where sockets below `state` would have too long ones.
+
+    Its parent is checked like itself: in /tmp anybody may have made one of that name.
+    """
+    if len(os.fsencode(f"{state}/run/events.sock")) <= SOCKET_PATH_BYTES_MAX:
+        return None
+    parent = f"/tmp/circus-{os.geteuid()}"
+    _make_private(parent)
+    return f"{parent}/{binascii.crc32(os.fsencode(state)):08x}"
+
+
+def library_start(root: str, name: str) -> Places:
+    """The same below `root`."""
+    _prune_library(root, f"{name[:PROGRAM_CHARACTERS_MAX]}-")
+    state = f"{root}/{name[:PROGRAM_CHARACTERS_MAX]}-{time.time_ns():x}-{os.getpid()}"
+    return prepare_state(state, run_dir=_short_run(state))
 
 
 def _prune_library(root: str, prefix: str) -> None:
@@ -266,7 +286,10 @@ def _prune_library(root: str, prefix: str) -> None:
     mine = [name for name in _entries(root) if _is_start_of(name, prefix)]
     for name in mine[: max(0, len(mine) - (LIBRARY_DIRS_KEPT - 1))]:
         if not is_locked(f"{root}/{name}/lock"):
+            run = places_in(f"{root}/{name}").run
             rmtree(f"{root}/{name}")
+            if os.path.isdir(run):  # it was a link: its target goes too
+                rmtree(run)
 
 
 def _is_start_of(name: str, prefix: str) -> bool:
