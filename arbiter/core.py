@@ -1,0 +1,406 @@
+"""Room: arbiter -- decides which watchers exist, and in which order they come and go.
+
+Knows:     bus.commands, bus.events, bus.digest, bus.spec, arbiter.fold, arbiter.state.
+Known by:  the composition root, replay (runs it again).
+Never:     touches a process, reads a file or a clock, changes its state while deciding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
+from typing import Any, Final
+
+from circus.arbiter.fold import WARMUP, evolve, initial, job_of
+from circus.arbiter.state import Entry, Job, Phase, State
+from circus.bus import commands as c
+from circus.bus import events as e
+from circus.bus.chance import Chance
+from circus.bus.digest import spec_digest
+from circus.bus.record import Body, Command, Draft, Record
+from circus.bus.spec import OPTIONS, Change, from_data
+from circus.bus.values import ARBITER, CLOCK, EFFECTS_PER_DECISION_MAX, NS_PER_SECOND
+
+__all__ = ["State", "decide", "evolve", "initial", "resume"]
+
+NOT_FOUND_ERRNO: Final = 3
+COMMAND_ERRNO: Final = 5
+SECOND_GRACE: Final = 1 * NS_PER_SECOND
+ENDING: Final = frozenset((SIGTERM, SIGINT, SIGQUIT))
+
+CHILDREN: Final = (c.WatcherStart, c.WatcherReload, c.WatcherRestart, c.WatcherStop)
+
+Drafts = list[Draft]
+
+
+def decide(state: State, record: Record, chance: Chance) -> tuple[Draft, ...]:
+    """What the arbiter says about one input."""
+    decider = DECIDERS.get(type(record.body))
+    if decider is None:
+        return ()
+    if isinstance(record.body, Command) and not isinstance(record.body, c.Continue):
+        if record.actor == ARBITER:
+            return ()  # our own note comes back: it was for the record (ADR-0030)
+        refusal = _refusal(state, record)
+        if refusal is not None:
+            return (_answer(record, refusal),)
+    return tuple(decider(state, record, record.body))
+
+
+def resume(state: State) -> tuple[Draft, ...]:
+    """Nothing: open jobs wait for answers and timers that are records, and come again."""
+    return ()
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+
+def _refusal(state: State, record: Record) -> e.CommandRefused | None:
+    verb = record.name.partition(".")[2]
+    if record.deadline is not None and record.deadline < record.boot:
+        text = f"cannot {verb}: its deadline has passed; send it again"
+        return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
+    if state.phase is Phase.STOPPING and not isinstance(record.body, c.ArbiterQuit):
+        text = f"cannot {verb}: circusd is stopping; start it again first"
+        return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
+    body = record.body
+    if isinstance(body, c.ArbiterAdd):
+        name = str(body.spec.get("name", ""))
+        if name.lower() in state.entries:
+            text = f"cannot add {name}: program {name} already exist; remove it first"
+            return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
+    for name in _names_of(body):
+        entry = state.entries.get(name.lower())
+        if entry is None or entry.leaving:
+            text = f"cannot {verb} {name}: program {name} not found; `list` shows the names"
+            return e.CommandRefused(record.seq, text, NOT_FOUND_ERRNO)
+    return None
+
+
+def _names_of(body: Body) -> tuple[str, ...]:
+    if isinstance(body, c.ArbiterRemove):
+        return (body.name,)
+    names: tuple[str, ...] | None = getattr(body, "names", None)
+    return names or ()
+
+
+def _answer(record: Record, body: Body) -> Draft:
+    return Draft(body, record.actor, id=record.id)
+
+
+# --- configuration --------------------------------------------------------------------------------
+
+
+def _configure(state: State, record: Record, body: c.ArbiterConfigure) -> Drafts:
+    wanted = {str(spec["name"]).lower(): spec for spec in body.watchers}
+    added = [key for key in wanted if key not in state.entries]
+    removed = [k for k, entry in state.entries.items() if k not in wanted and not entry.leaving]
+    changed = {k: diff for k in wanted if (diff := _difference(state.entries.get(k), wanted[k]))}
+    drafts = [_answer(record, e.CommandAccepted(record.seq))]
+    configured = {key: tuple(diff) for key, diff in changed.items()}
+    facts = e.ArbiterConfigured(tuple(added), tuple(removed), configured, body.digest)
+    # The note has what the fold has to know: settings, and the new specs of those that stay.
+    stay = tuple(wanted[key] for key, diff in changed.items() if not _is_fixed(diff))
+    note = c.ArbiterConfigure(stay, body.settings, body.digest, body.source)
+    drafts += [Draft(note, ARBITER), Draft(facts)]
+    births = sorted(added, key=lambda key: -int(wanted[key]["priority"]))
+    drafts += [_birth(wanted[key]) for key in births]
+    for key in removed:
+        drafts.append(_child(state, record.seq, key, c.WatcherRemove()))
+    for key, diff in changed.items():
+        drafts += _change(state, record.seq, key, wanted[key], diff)
+    revived = [] if state.phase is Phase.RUNNING else _autostarting(state, wanted, changed)
+    starts = [key for key in births if wanted[key]["autostart"]] + revived
+    drafts.append(_note(record.seq, c.ArbiterStart(tuple(_ranked(state, wanted, starts)))))
+    drafts.append(Draft(c.Continue(), ARBITER))
+    return drafts
+
+
+def _autostarting(state: State, wanted: Mapping[str, Any], changed: Mapping[str, Any]) -> list[str]:
+    """After a `quit` everything that the operator had not stopped runs again."""
+    if state.phase is not Phase.STOPPED:
+        return []
+    return [
+        key for key, entry in state.entries.items()
+        if key in wanted and wanted[key]["autostart"] and not entry.halted
+        and not _is_fixed(changed.get(key, {}))
+    ]  # fmt: skip
+
+
+def _ranked(state: State, wanted: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
+    order = {key: index for index, key in enumerate(wanted)}
+    return sorted(keys, key=lambda key: (-int(wanted[key]["priority"]), order[key]))
+
+
+def _difference(entry: Entry | None, spec: Mapping[str, Any]) -> dict[str, Any]:
+    if entry is None or entry.leaving:
+        return {}
+    old = entry.spec
+    return {k: v for k, v in spec.items() if k in OPTIONS and _listed(old.get(k)) != _listed(v)}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_fixed(diff: Mapping[str, Any]) -> bool:
+    return any(OPTIONS[name].metadata["change"] is Change.FIXED for name in diff)
+
+
+def _change(
+    state: State, job: int, key: str, spec: Mapping[str, Any], diff: Mapping[str, Any]
+) -> Drafts:
+    if not _is_fixed(diff):
+        return [_child(state, job, key, c.WatcherSet(diff))]
+    start = bool(spec["autostart"]) and not state.entries[key].halted
+    return [
+        _note(job, c.ArbiterAdd(spec, start)),
+        _child(state, job, key, c.WatcherRemove()),
+    ]
+
+
+def _birth(spec: Mapping[str, Any]) -> Draft:
+    body = e.WatcherAdded(spec, spec_digest(from_data(spec)))
+    return Draft(body, watcher=str(spec["name"]))
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def _add(state: State, record: Record, body: c.ArbiterAdd) -> Drafts:
+    drafts = [_answer(record, e.CommandAccepted(record.seq)), _birth(body.spec)]
+    if not body.start:
+        return [*drafts, _answer(record, e.CommandFinished(record.seq))]
+    names = (str(body.spec["name"]).lower(),)
+    note = _note(record.seq, c.ArbiterStart(names))
+    return [*drafts, note, Draft(c.Continue(), ARBITER)]
+
+
+def _remove(state: State, record: Record, body: c.ArbiterRemove) -> Drafts:
+    child = _child(state, record.seq, body.name.lower(), c.WatcherRemove(body.nostop))
+    return [_answer(record, e.CommandAccepted(record.seq)), child]
+
+
+def _fan_out(state: State, record: Record, body: Any) -> Drafts:
+    keys = _meant(state, body)
+    drafts = [_answer(record, e.CommandAccepted(record.seq))]
+    if not keys:
+        return [*drafts, _answer(record, e.CommandFinished(record.seq))]
+    return drafts + _begin_job(state, record.seq, body, keys)
+
+
+def _begin_job(state: State, number: int, body: Any, keys: Iterable[str]) -> Drafts:
+    """The note, and as much of the job as fits into this decision."""
+    names = tuple(keys)
+    if isinstance(body, c.ArbiterReload):
+        note: Command = c.ArbiterReload(names, body.graceful, body.sequential)
+    else:
+        note = type(body)(names)
+    return [_note(number, note), *_send(state, number, note, names)]
+
+
+def _meant(state: State, body: Any) -> list[str]:
+    entries = {k: entry for k, entry in state.entries.items() if not entry.leaving}
+    keys = [name.lower() for name in body.names] if body.names is not None else list(entries)
+    if isinstance(body, c.ArbiterStart) and len(body.names or ()) != 1:
+        keys = [key for key in keys if entries[key].spec["autostart"]]
+    if isinstance(body, c.ArbiterRestart) and body.names is None:
+        keys = [key for key in keys if not entries[key].halted]
+    keys.sort(key=lambda key: entries[key].rank, reverse=isinstance(body, c.ArbiterStop))
+    return keys
+
+
+def _send(state: State, number: int, body: Command, keys: Iterable[str]) -> Drafts:
+    """The next of a job's children; starts and reloads keep `warmup_delay` between them."""
+    todo = [key for key in keys if key in state.entries]
+    warm = state.warmup_delay and not isinstance(body, c.ArbiterStop)
+    if not todo or (warm and state.warmup):
+        return []
+    now = todo[: 1 if warm else EFFECTS_PER_DECISION_MAX]
+    drafts = [_child(state, number, key, _verb(state, number, body)) for key in now]
+    if len(now) == len(todo):
+        return drafts
+    if warm:
+        arm = c.TimerArm(WARMUP, state.warmup_delay)
+        return [*drafts, Draft(arm, CLOCK)]
+    return [*drafts, Draft(c.Continue(), ARBITER)]
+
+
+def _verb(state: State, number: int, body: Command) -> Command:
+    if isinstance(body, c.ArbiterReload):
+        return c.WatcherReload(body.graceful, body.sequential)
+    if isinstance(body, c.ArbiterRestart):
+        return c.WatcherRestart()
+    return c.WatcherStop() if isinstance(body, c.ArbiterStop) else c.WatcherStart()
+
+
+def _child(state: State, job: int, key: str, body: Command) -> Draft:
+    entry = state.entries[key]
+    return Draft(body, entry.address, entry.name, id=str(job))
+
+
+def _note(job: int, body: Command) -> Draft:
+    return Draft(body, ARBITER, id=str(job))
+
+
+# --- going on -------------------------------------------------------------------------------------
+
+
+def _continue(state: State, record: Record, body: c.Continue) -> Drafts:
+    return _go_on(state, warm=False)
+
+
+def _woke(state: State, record: Record, body: e.TimerWoke) -> Drafts:
+    if body.timer != WARMUP or body.armed != state.warmup:
+        return []
+    drafts = _go_on(state, warm=True)
+    if any(isinstance(draft.body, CHILDREN) for draft in drafts):
+        return drafts
+    return [*drafts, Draft(c.TimerDisarm(WARMUP), CLOCK)]
+
+
+def _go_on(state: State, *, warm: bool) -> Drafts:
+    """Carry on one job; those behind it follow when it has sent all its children."""
+    for number, job in state.jobs.items():
+        if job.todo and job.body is not None:
+            if state.warmup and not warm and not isinstance(job.body, c.ArbiterStop):
+                continue
+            return _go_on_with(state, number, job, job.body, warm=warm)
+        if job.configures:
+            return [Draft(e.ArbiterStarted()), *_end_if_done(state, number, job)]
+    return []
+
+
+def _go_on_with(state: State, number: int, job: Job, body: Command, *, warm: bool) -> Drafts:
+    keys = [key for key in job.todo if key in state.entries]
+    drafts = _send_warm(state, number, body, keys) if warm else _send(state, number, body, keys)
+    sent = sum(draft.id == str(number) for draft in drafts)
+    if sent == len(keys):
+        if job.configures:
+            drafts.append(Draft(e.ArbiterStarted()))
+        if sum(bool(other.todo) or other.configures for other in state.jobs.values()) > 1:
+            drafts.append(Draft(c.Continue(), ARBITER))
+    return drafts
+
+
+def _send_warm(state: State, number: int, body: Command, keys: list[str]) -> Drafts:
+    drafts = [_child(state, number, key, _verb(state, number, body)) for key in keys[:1]]
+    if len(keys) > 1:
+        drafts.append(Draft(c.TimerArm(WARMUP, state.warmup_delay), CLOCK))
+    return drafts
+
+
+def _end_if_done(state: State, number: int, job: Job) -> Drafts:
+    if job.todo or job.waiting:
+        return []
+    return [_end(number, job)] if job.asker is not None else []
+
+
+def _end(number: int, job: Job, outcome: str = "", reply: Mapping[str, Any] | None = None) -> Draft:
+    outcome = outcome or ("failed" if job.failed else "done")
+    return Draft(e.CommandFinished(number, outcome, reply), job.asker, id=job.id)
+
+
+def _child_ended(state: State, record: Record, body: Any) -> Drafts:
+    """One watcher has answered; the last answer ends the job."""
+    number = job_of(record)
+    job = state.jobs.get(number)
+    if job is None or body.command not in job.waiting:
+        return []
+    refused = isinstance(body, e.CommandRefused)
+    outcome = "failed" if refused else body.outcome
+    reply = {"reason": body.reason} if refused else body.reply
+    verb, key = job.waiting[body.command]
+    successor = state.successors.get(key) if verb is c.WatcherRemove else None
+    # The birth comes last: the old entry must be folded away before the new one takes its key.
+    born = [_birth(successor.spec)] if successor else []
+    starts = successor is not None and successor.start
+    going_on = Draft(c.Continue(), ARBITER, id=f"{number}:{body.command}:{outcome}")
+    last = len(job.waiting) == 1 and not job.todo and not job.configures
+    if not last or starts:
+        return [going_on, *born]
+    stopped = [Draft(e.ArbiterStopped())] if number == state.quit else []
+    if job.asker is None:
+        return [going_on, *stopped, *born]
+    single = job.count == 1 or outcome == "failed"
+    told = _told(job, outcome, reply) if single else None
+    return [*stopped, _end(number, job, outcome if single else "", told), *born]
+
+
+def _told(job: Job, outcome: str, reply: Any) -> Mapping[str, Any] | None:
+    if job.body is None or job.kind == "configure":
+        return dict(reply) if outcome == "failed" and reply else None
+    if outcome == "failed" or job.kind == "add":
+        return None if reply is None else dict(reply)
+    return {"info": reply}
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+def _quit(state: State, record: Record, body: c.ArbiterQuit) -> Drafts:
+    accepted = _answer(record, e.CommandAccepted(record.seq))
+    if state.phase is Phase.STOPPING:
+        # Joins the end that is under way: no watcher is asked twice without need.
+        return [accepted, *_shorten(state, body.grace), _answer(record, _done(record))]
+    return [accepted, *_stop_all(state, record, "quit", body.grace)]
+
+
+def _done(record: Record) -> e.CommandFinished:
+    return e.CommandFinished(record.seq)
+
+
+def _shorten(state: State, grace: int | None) -> Drafts:
+    if grace is None:
+        return []
+    stop = c.WatcherStop(grace)
+    return [_child(state, state.quit, key, stop) for key in _stop_order(state)]
+
+
+def _stop_order(state: State) -> list[str]:
+    return sorted(state.entries, key=lambda key: state.entries[key].rank, reverse=True)
+
+
+def _stop_all(state: State, record: Record, reason: str, grace: int | None) -> Drafts:
+    """Everything else ends here: waiting jobs are superseded, every watcher is asked to stop."""
+    drafts = [
+        _end(number, job, "superseded")
+        for number, job in state.jobs.items() if job.asker is not None
+    ]  # fmt: skip
+    drafts.append(Draft(e.ArbiterStopping(reason)))
+    stop = c.WatcherStop(grace)
+    drafts += [_child(state, record.seq, key, stop) for key in _stop_order(state)]
+    if not state.entries:
+        drafts.append(Draft(e.ArbiterStopped()))
+        if isinstance(record.body, c.ArbiterQuit):
+            drafts.append(_answer(record, _done(record)))
+    return drafts
+
+
+def _signalled(state: State, record: Record, body: e.SignalReceived) -> Drafts:
+    if body.signum in ENDING:
+        if state.phase is Phase.STOPPING:
+            return _shorten(state, SECOND_GRACE)
+        return _stop_all(state, record, f"signal {body.signum}", None)
+    if body.signum != SIGHUP or state.source != "library" or state.phase is not Phase.RUNNING:
+        return []
+    keys = [key for key in _meant(state, c.ArbiterReload()) if not state.entries[key].halted]
+    return _begin_job(state, record.seq, c.ArbiterReload(), keys) if keys else []
+
+
+Decider = Callable[[State, Record, Any], Drafts]
+DECIDERS: Final[Mapping[type[Body], Decider]] = {
+    c.ArbiterConfigure: _configure,
+    c.ArbiterAdd: _add,
+    c.ArbiterRemove: _remove,
+    c.ArbiterStart: _fan_out,
+    c.ArbiterStop: _fan_out,
+    c.ArbiterRestart: _fan_out,
+    c.ArbiterReload: _fan_out,
+    c.ArbiterQuit: _quit,
+    c.Continue: _continue,
+    e.CommandFinished: _child_ended,
+    e.CommandRefused: _child_ended,
+    e.TimerWoke: _woke,
+    e.SignalReceived: _signalled,
+}

@@ -1,0 +1,80 @@
+"""Room: arbiter -- the nouns: which watchers exist, which jobs are under way.
+
+Knows:     bus.record.
+Known by:  arbiter.fold, arbiter.jobs, arbiter.core.
+Never:     decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import attr
+
+from circus.bus.record import Command
+
+
+class Phase(Enum):
+    """The daemon's life as the arbiter sees it."""
+
+    IDLE = "idle"  # nothing configured yet
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@attr.s(auto_attribs=True, slots=True)
+class Entry:
+    """One watcher that should exist. `halted`: an operator stopped it, so it stays stopped."""
+
+    name: str
+    address: str
+    spec: Mapping[str, Any]
+    order: int
+    halted: bool = False
+    leaving: bool = False
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """High priority first, then the order of the file."""
+        return (-int(self.spec["priority"]), self.order)
+
+
+@attr.s(auto_attribs=True, slots=True)
+class Job:
+    """One accepted command (or signal), until every watcher that it concerns has answered."""
+
+    asker: str | None
+    id: bytes | str | None = None
+    body: Command | None = None  # the note: verb and parameters for each of `todo`
+    todo: dict[str, None] = attr.Factory(dict)  # keys, in order
+    waiting: dict[int, tuple[type[Command], str]] = attr.Factory(dict)  # by the child's seq
+    count: int = 0  # children in all
+    failed: bool = False
+    configures: bool = False
+    kind: str = ""  # `add` and `configure` answer in another form
+
+
+@attr.s(auto_attribs=True, slots=True)
+class Successor:
+    """What takes the place of a watcher that is being removed."""
+
+    job: int
+    spec: Mapping[str, Any]
+    start: bool
+
+
+@attr.s(auto_attribs=True, slots=True)
+class State:
+    """The arbiter: the fold of its own records."""
+
+    phase: Phase = Phase.IDLE
+    entries: dict[str, Entry] = attr.Factory(dict)
+    successors: dict[str, Successor] = attr.Factory(dict)
+    jobs: dict[int, Job] = attr.Factory(dict)
+    quit: int = 0  # the job that stops everything
+    warmup_delay: int = 0
+    warmup: int = 0  # seq of the arming in force
+    source: str = "file"
