@@ -7,7 +7,7 @@ Never:     polls, sleeps, opens anything: `pump` makes true what can be made tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attr
@@ -38,7 +38,7 @@ class Frames(Protocol):
 class Storage(Log, Protocol):
     """The ledger as the runtime needs it: append, and read everything again."""
 
-    def frames(self, after: int = 0) -> Sequence[Frames]: ...
+    def frames(self, after: int = 0) -> Iterable[Frames]: ...
 
 
 class Hub(Exchange, Protocol):
@@ -53,7 +53,11 @@ class ReaperPort(Hands, Protocol):
 
     reconciled: bool
 
-    def flush(self) -> None: ...
+    def receive(self) -> None: ...
+    def flush(self) -> object: ...
+    def reconcile(
+        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int, /
+    ) -> None: ...
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ one frame may be of any size.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,46 +29,50 @@ EVENTS_SENT_MAX: Final = 1000
 SOCKET_MASK: Final = 0o177
 
 
-def bind_ctl(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[bytes]:
-    """The ROUTER for commands and queries."""
+def bind_ctl(context: zmq.Context[Any], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
+    """The ROUTER for commands and queries, on all its endpoints."""
     router = context.socket(zmq.ROUTER)
     router.setsockopt(zmq.MAXMSGSIZE, CTL_BYTES_MAX)
     router.setsockopt(zmq.RCVHWM, CTL_RECEIVED_MAX)
     router.setsockopt(zmq.SNDHWM, CTL_SENT_MAX)
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    return _bound(router, endpoint)
+    return _bound(router, endpoints)
 
 
-def bind_events(context: zmq.Context[Any], endpoint: str) -> zmq.Socket[bytes]:
-    """The XPUB for live facts; it reads the subscriptions, for barriers."""
+def bind_events(context: zmq.Context[Any], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
+    """The XPUB for live facts, on all its endpoints; it reads the subscriptions, for barriers."""
     events = context.socket(zmq.XPUB)
     events.setsockopt(zmq.XPUB_VERBOSE, 1)
     events.setsockopt(zmq.SNDHWM, EVENTS_SENT_MAX)
     events.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
-    return _bound(events, endpoint)
+    return _bound(events, endpoints)
 
 
-def _bound(bound: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
+def _bound(bound: zmq.Socket[bytes], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
     for option, value in (
         (zmq.LINGER, 0),
         (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
         (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
         (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+        (zmq.IPC_FILTER_UID, os.geteuid()),
+        (zmq.IPC_FILTER_UID, 0),
     ):
         bound.setsockopt(option, value)
+    for endpoint in endpoints:
+        _bind(bound, endpoint)
+    return bound
+
+
+def _bind(bound: zmq.Socket[bytes], endpoint: str) -> None:
     if not endpoint.startswith("ipc://"):
         bound.bind(endpoint)
-        return bound
+        return
     path = endpoint.removeprefix("ipc://")
     check_path(path)
-    bound.setsockopt(zmq.IPC_FILTER_UID, os.geteuid())
-    if os.geteuid() != 0:
-        bound.setsockopt(zmq.IPC_FILTER_UID, 0)
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = os.umask(SOCKET_MASK)
     try:
         bound.bind(endpoint)
     finally:
         os.umask(before)
-    return bound

@@ -48,7 +48,7 @@ def from_outside(data: bytes) -> Any:
     except Unintelligible:
         raise
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise Unintelligible(f"cannot decode: {error or type(error).__name__}") from error
+        raise Unintelligible(f"cannot decode: {str(error) or type(error).__name__}") from error
     _check_depth(value, OUTSIDE_DEPTH_MAX)
     return value
 

@@ -147,7 +147,7 @@ class ArbiterConfigured(Event):
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    changed: Mapping[str, tuple[str, ...]] = attr.Factory(dict)
+    changed: Mapping[str, tuple[str, ...]] = attr.ib(factory=dict)
     digest: str = ""
 
 

@@ -25,7 +25,9 @@ class Head(Protocol):
     log_id: bytes
     head: int
     chain: bytes
-    first_retained: int
+
+    @property
+    def first_retained(self) -> int: ...
 
 
 class EventStream:
@@ -69,7 +71,7 @@ class EventStream:
 
     def receive(self) -> None:
         """Read what subscribers ask for; answer barriers."""
-        while self._events.get(zmq.EVENTS) & zmq.POLLIN:
+        while int(self._events.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             message = self._events.recv()
             asked, topic = message[:1] == b"\x01", message[1:]
             if is_barrier(topic):

@@ -111,7 +111,7 @@ class ZmqExchange:
         dealer.set_hwm(INTERNAL_HWM)
         dealer.setsockopt(zmq.LINGER, 0)
         dealer.connect(INTERNAL)
-        made = ZmqWire(dealer, self, self._incarnation)
+        made = ZmqWire(host, dealer, self, self._incarnation)
         self._wires.append(made)
         # The ROUTER learns a name only from the peer: introduce it before anything is sent to it.
         dealer.send(pack([self._incarnation, []]))
@@ -150,8 +150,10 @@ class ZmqExchange:
 class ZmqWire:
     """A host's DEALER."""
 
-    def __init__(self, dealer: zmq.Socket[bytes], exchange: ZmqExchange, incarnation: int) -> None:
-        self.host = dealer.getsockopt(zmq.IDENTITY).decode()
+    def __init__(
+        self, host: str, dealer: zmq.Socket[bytes], exchange: ZmqExchange, incarnation: int
+    ) -> None:
+        self.host = host
         self.under_way = 0
         self._dealer = dealer
         self._exchange = exchange

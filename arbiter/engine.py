@@ -1,0 +1,250 @@
+"""Room: arbiter -- the core around its runtime: sockets, ledger, link, one poll loop.
+
+Knows:     everything below it; zmq.
+Known by:  circus.daemon (a process of its own), the library (a thread of the host).
+Never:     decides; reads a file of configuration; uses asyncio (ADR-0006).
+
+One wake-up: take what is there from the keeper and from clients, pump until nothing moves (one write
+to the ledger per turn, one message to the keeper at the end), then answer. A queue that is still
+full gets its next turn after that, so that no client can keep a worker waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import attr
+import zmq
+
+from circus.arbiter.gateway import Gateway, Services
+from circus.arbiter.outcomes import Outcomes
+from circus.arbiter.projection import Projection
+from circus.arbiter.queries import Sources
+from circus.arbiter.reads import Reads
+from circus.arbiter.runtime import Runtime
+from circus.arbiter.verbs import Options
+from circus.bus import events
+from circus.bus.clock import Clock
+from circus.bus.ledger import Ledger
+from circus.bus.publish import EventStream
+from circus.bus.record import Draft, Record
+from circus.bus.syncer import GroupSyncer
+from circus.bus.values import NS_PER_MS, NS_PER_SECOND, Nanoseconds
+from circus.process.link import Link, LinkClosed
+
+PING_NS: Final = 5 * NS_PER_SECOND
+SLOW_THREADS: Final = 1
+IDLE_AFTER_MS: Final = 50
+EX_SOFTWARE: Final = 70
+
+
+class Ended(Exception):
+    """The loop is over; `code` is the exit code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Calls:
+    """Other threads' way into the loop: callables, and a descriptor that wakes it."""
+
+    def __init__(self) -> None:
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._slow: ThreadPoolExecutor | None = None
+
+    def fileno(self) -> int:
+        """Readable when there is something to call."""
+        return self._wake
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have `function` called by the loop, soon; from any thread."""
+        self._calls.append(function)
+        os.eventfd_write(self._wake, 1)
+
+    def aside(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Run `work` in a thread of ours, `done(result)` in the loop."""
+        if self._slow is None:
+            self._slow = ThreadPoolExecutor(SLOW_THREADS, "slow-question")
+        future = self._slow.submit(work)
+        future.add_done_callback(lambda _: self.call(lambda: done(future.result())))
+
+    def run(self) -> None:
+        """Call what has been given so far."""
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            return
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+    def close(self) -> None:
+        """End the threads and forget the rest."""
+        if self._slow is not None:
+            self._slow.shutdown(wait=False, cancel_futures=True)
+        os.close(self._wake)
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a composition root has opened."""
+
+    runtime: Runtime
+    ledger: Ledger
+    syncer: GroupSyncer
+    link: Link
+    stream: EventStream
+    router: zmq.Socket[bytes]
+    events: zmq.Socket[bytes]
+    clock: Clock
+    projection: Projection
+    outcomes: Outcomes
+    sources: Sources
+    options: Options
+
+
+class Engine:
+    """Runs one incarnation to its end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.calls = Calls()
+        self.reads = Reads(parts.ledger, parts.clock)
+        self.gateway = Gateway(parts.router, self._services())
+        self.thread = threading.current_thread()
+        self._poller = zmq.Poller()
+        self._ping_due: Nanoseconds = 0
+        self._seen_head = 0
+        self._writing = False
+        self._ready = False
+        self._code: int | None = None
+        self._idle_work: list[Callable[[], None]] = []
+        for readable in (parts.router, parts.events, parts.link, parts.syncer, self.calls):
+            self._poller.register(readable, zmq.POLLIN)
+
+    def _services(self) -> Services:
+        parts = self.parts
+        return Services(
+            parts.runtime.submit, parts.sources, parts.options, parts.outcomes, self.reads,
+            parts.syncer, parts.clock, parts.stream.header, self.calls.aside,
+        )  # fmt: skip
+
+    def run(self) -> int:
+        """Until the arbiter has stopped, or the keeper is gone; the exit code."""
+        try:
+            self._turn(busy=True)
+            while True:
+                ready = self._poller.poll(self._timeout_ms())
+                if not ready:
+                    self._work_idly()
+                self._turn(busy=bool(ready))
+        except Ended as end:
+            return end.code
+        except LinkClosed:
+            return EX_SOFTWARE  # The keeper is gone, and with it every way to reach a worker.
+
+    def when_idle(self, work: Callable[[], None]) -> None:
+        """Do `work` at the first moment at which nothing else is to be done."""
+        self._idle_work.append(work)
+
+    def _work_idly(self) -> None:
+        work, self._idle_work = self._idle_work, []
+        for one in work:
+            one()
+
+    def end(self, code: int) -> None:
+        """Leave the loop after this turn, once all that was said is in the ledger and told."""
+        self._code = code
+
+    def _turn(self, *, busy: bool) -> None:
+        parts = self.parts
+        if busy:
+            parts.runtime.reaper.receive()
+            self.calls.run()
+            parts.stream.receive()
+            self._writing = self.gateway.receive() or self._writing
+        parts.runtime.pump()
+        if not self._ready and parts.runtime.awake:
+            self._say_ready()
+        self._settle()
+        self._keep_time()
+        self._watch_link()
+        if self._code is not None:
+            self._finish(self._code)
+
+    def _say_ready(self) -> None:
+        """From here on this core is worth restarting at once (DESIGN.md, 7)."""
+        self._ready = True
+        self.parts.runtime.say((Draft(events.CoreReady()),))
+        self.parts.link.send([("ready",)])
+        self.parts.runtime.pump()
+
+    def _settle(self) -> None:
+        """Answers that waited for the platter, readers that waited for something to read."""
+        parts = self.parts
+        now = parts.clock.now()
+        parts.ledger.settle(now)
+        self.gateway.release()
+        due = self.reads.next_due()
+        if due is not None and (parts.ledger.head != self._seen_head or due <= now.boot):
+            self.reads.look_again(now.boot)
+        self._seen_head = parts.ledger.head
+
+    def _keep_time(self) -> None:
+        boot = self.parts.clock.now().boot
+        self.parts.stream.beat(boot)
+        if boot >= self._ping_due:
+            self._ping_due = boot + PING_NS
+            self.parts.link.send([("ping", boot)])
+            self.parts.link.flush()
+
+    def _watch_link(self) -> None:
+        wanted = zmq.POLLIN | (zmq.POLLOUT if self.parts.link.wants_write else 0)
+        self._poller.register(self.parts.link, wanted)
+
+    def _timeout_ms(self) -> int:
+        """Until something must be done without being asked to; 0 while a queue is still full."""
+        if self._writing:
+            self._writing = False
+            return 0
+        due = min(
+            due
+            for due in (
+                self._ping_due,
+                self.parts.runtime.next_due(),
+                self.parts.stream.next_beat(),
+                self.reads.next_due(),
+            )
+            if due is not None
+        )
+        left = due - self.parts.clock.now().boot
+        timeout = max(0, -(-left // NS_PER_MS))
+        return min(timeout, IDLE_AFTER_MS) if self._idle_work else timeout
+
+    def _finish(self, code: int) -> None:
+        parts = self.parts
+        parts.runtime.say((Draft(events.CoreStopped("asked to")),))
+        parts.runtime.pump()
+        parts.ledger.sync(parts.clock.now())
+        self.gateway.release()
+        parts.link.send([("stopping", code)])
+        parts.link.flush()
+        raise Ended(code)
+
+
+class EndWatch:
+    """Ends the engine when the arbiter has stopped everything."""
+
+    def __init__(self, end: Callable[[int], None]) -> None:
+        self._end = end
+
+    def observe(self, record: Record) -> None:
+        """Fold one record."""
+        if isinstance(record.body, events.ArbiterStopped):
+            self._end(0)

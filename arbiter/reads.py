@@ -1,0 +1,123 @@
+"""Room: arbiter -- READ: whole raw frames from a cursor on, parked for a while if there are none.
+
+Knows:     the ledger's read side, bus.wire (the question).
+Known by:  the gateway.
+Never:     decodes a frame, keeps anything about a reader but its parked question.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from circus.arbiter.verbs import Refusal
+from circus.bus.clock import Clock
+from circus.bus.cursor_errors import Damaged, Trimmed
+from circus.bus.values import NS_PER_MS, Nanoseconds
+from circus.bus.wire import COMMAND_ERROR, Read
+
+# RELIABILITY.md, 7.11: parked questions, all clients together.
+PARKED_MAX: Final = 256
+
+Tell = Callable[[Mapping[str, Any], bytes | None], None]
+
+
+class RawFrames(Protocol):
+    """Whole frames as they stand in the file."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def first_seq(self) -> int: ...
+    @property
+    def last_seq(self) -> int: ...
+
+
+class Readable(Protocol):
+    """The ledger's read side."""
+
+    log_id: bytes
+    head: int
+
+    @property
+    def first_retained(self) -> int: ...
+    def read_raw(self, after: int, bytes_max: int, /) -> RawFrames: ...
+    def chain8_at(self, seq: int, /) -> bytes | None: ...
+
+
+class _Parked(NamedTuple):
+    due: Nanoseconds
+    turn: int
+    read: Read
+    tell: Tell
+
+
+class Reads:
+    """Answers READ; asked again after every append while somebody waits."""
+
+    def __init__(self, ledger: Readable, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._parked: list[_Parked] = []
+        self._turns = itertools.count()
+
+    def ask(self, read: Read, tell: Tell) -> None:
+        """Answer now, or when there is something, or when `wait_ms` is over."""
+        if self._answer(read, tell) or self._nothing_yet(read, tell):
+            return
+        due = self._clock.now().boot + read.wait_ms * NS_PER_MS
+        heapq.heappush(self._parked, _Parked(due, next(self._turns), read, tell))
+
+    def _nothing_yet(self, read: Read, tell: Tell) -> bool:
+        if read.wait_ms and len(self._parked) < PARKED_MAX:
+            return False
+        tell({"result": "nothing"}, None)
+        return True
+
+    def next_due(self) -> Nanoseconds | None:
+        """Boot ns at which the first parked question has waited long enough."""
+        return self._parked[0].due if self._parked else None
+
+    def look_again(self, boot: Nanoseconds) -> None:
+        """Something was appended, or time has passed."""
+        parked, self._parked = self._parked, []
+        for one in parked:
+            if self._answer(one.read, one.tell):
+                continue
+            if one.due <= boot:
+                one.tell({"result": "nothing"}, None)
+            else:
+                heapq.heappush(self._parked, one)
+
+    def _answer(self, read: Read, tell: Tell) -> bool:
+        ledger = self._ledger
+        if read.log_id is not None and read.log_id != ledger.log_id:
+            tell({"result": "reset", "log_id": ledger.log_id}, None)
+        elif read.after + 1 < ledger.first_retained:
+            tell({"result": "trimmed", "first_seq": ledger.first_retained}, None)
+        elif read.after > ledger.head or self._differs(read):
+            tell({"result": "diverged"}, None)
+        elif read.after == ledger.head:
+            return False
+        else:
+            self._frames(read, tell)
+        return True
+
+    def _differs(self, read: Read) -> bool:
+        if read.chain8 is None or read.after == 0:
+            return False
+        known = self._ledger.chain8_at(read.after)
+        return known is not None and known != read.chain8
+
+    def _frames(self, read: Read, tell: Tell) -> None:
+        try:
+            raw = self._ledger.read_raw(read.after, read.max_bytes)
+        except Trimmed as error:
+            tell({"result": "trimmed", "first_seq": error.first_seq}, None)
+        except Damaged as error:
+            raise Refusal(str(error), COMMAND_ERROR) from error
+        else:
+            fields = {"result": "events", "first_seq": raw.first_seq, "last_seq": raw.last_seq}
+            tell(fields, raw.data)

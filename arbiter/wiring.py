@@ -1,0 +1,181 @@
+"""Room: arbiter -- the composition of a core: what daemon and library open, in which order.
+
+Knows:     everything of the core; it is the only place that makes these objects.
+Known by:  circus.daemon, the library.
+Never:     reads the command line or a configuration file.
+
+The order matters: the fold of the past first, then one synced record that a new incarnation has
+begun, then the sockets, then the keeper's list; actors hear nothing before that is settled.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attr
+import zmq
+
+from circus.arbiter.config_options import show_option, spec_to_add, validate_options
+from circus.arbiter.engine import Engine, EndWatch, Parts
+from circus.arbiter.launches import Launches
+from circus.arbiter.outcomes import Outcomes
+from circus.arbiter.projection import Projection
+from circus.arbiter.queries import Sources
+from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.verbs import Options, Refusal
+from circus.bus import commands, events
+from circus.bus.bind import bind_ctl, bind_events
+from circus.bus.clock import SystemClock, boot_id
+from circus.bus.disk import RealDisk
+from circus.bus.ledger import Ledger
+from circus.bus.past import Past
+from circus.bus.publish import EventStream
+from circus.bus.record import Draft
+from circus.bus.spec import WatcherSpec
+from circus.bus.switchboard import Observer
+from circus.bus.syncer import GroupSyncer
+from circus.bus.transport import MemoryExchange, ZmqExchange
+from circus.bus.values import ARBITER
+from circus.bus.vault import Vault
+from circus.process.link import Link
+from circus.process.probe import sample
+from circus.process.reaper import Reaper
+
+LOG_ID_BYTES: Final = 16
+SEED_BYTES: Final = 8
+VERSION: Final = "0.1.0"
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a core is made of, as its composition root found it."""
+
+    state_dir: str
+    ctl: Sequence[str]
+    events: Sequence[str]
+    link: Link
+    keeper_pid: int
+    vault: Vault
+    environ: Mapping[str, str]
+    configure: commands.ArbiterConfigure
+    options: Options
+    settings: Mapping[str, Any]
+    transport: str = "zmq"
+    observers: Sequence[Observer] = ()
+
+
+class WireOptions:
+    """Option values that come over the wire, checked and their secrets put away."""
+
+    def __init__(self, vault: Vault, reload: Any = None) -> None:
+        self._vault = vault
+        self._reload = reload
+
+    def changes(self, options: Mapping[str, Any], current: WatcherSpec) -> dict[str, Any]:
+        """For `set`."""
+        try:
+            values = validate_options(options, current, self._vault)
+        except ValueError as error:
+            raise Refusal(str(error)) from error
+        self._vault.save()
+        return values
+
+    def addition(self, options: Mapping[str, Any]) -> WatcherSpec:
+        """For `add`."""
+        given = dict(options)
+        name, cmd, args = given.pop("name"), given.pop("cmd"), given.pop("args", None)
+        try:
+            spec = spec_to_add(name, cmd, given, args=args, vault=self._vault)
+        except ValueError as error:
+            raise Refusal(str(error)) from error
+        self._vault.save()
+        return spec
+
+    def configuration(self) -> commands.ArbiterConfigure:
+        """For `reloadconfig`: the file again; a bad one changes nothing."""
+        if self._reload is None:
+            raise Refusal("cannot reload the configuration: it came from a program, not a file")
+        configure: commands.ArbiterConfigure = self._reload()
+        return configure
+
+
+def open_engine(wiring: Wiring) -> Engine:
+    """A core that is ready to run."""
+    clock = SystemClock()
+    now = clock.now()
+    ledger = Ledger.open(
+        f"{wiring.state_dir}/ledger", RealDisk(), log_id=os.urandom(LOG_ID_BYTES), now=now
+    )
+    projection, outcomes = Projection(), Outcomes()
+    past = recover(ledger, (projection, outcomes))
+    this_boot = boot_id()
+    if past.boot_id and past.boot_id != this_boot and past.last is not None:
+        past.timers.rebase(past.last.boot, now.boot)
+    syncer = GroupSyncer()
+    ledger.attach(syncer)
+    context: zmq.Context[Any] = zmq.Context()
+    incarnation = past.incarnation + 1
+    stream_socket = bind_events(context, wiring.events)
+    stream = EventStream(stream_socket, ledger, clock, incarnation)
+    launches = Launches(projection, wiring.vault.reveal, wiring.environ)
+    exchange = (
+        MemoryExchange()
+        if wiring.transport == "memory"
+        else ZmqExchange(context, incarnation)
+    )
+    seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
+    ports = Ports(
+        ledger=ledger, clock=clock, exchange=exchange, publisher=stream,
+        reaper=lambda say: Reaper(wiring.link, launches.of, say),
+    )  # fmt: skip
+    runtime = Runtime(ports, past, seed)
+    sources = Sources(projection, wiring.settings, sample, show_option, os.getpid())
+    engine = Engine(
+        Parts(
+            runtime=runtime, ledger=ledger, syncer=syncer, link=wiring.link, stream=stream,
+            router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
+            projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
+        )
+    )  # fmt: skip
+    runtime.switchboard.observers += [
+        projection, outcomes, EndWatch(engine.end), *wiring.observers,
+    ]  # fmt: skip
+    _begin(engine, wiring, past, seed)
+    return engine
+
+
+def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
+    """The first records of this incarnation, durable; then the keeper is asked what it holds."""
+    parts = engine.parts
+    runtime, ledger = parts.runtime, parts.ledger
+    kernel = os.uname()
+    started = events.CoreStarted(
+        version=VERSION, pid=os.getpid(), keeper_pid=wiring.keeper_pid, boot_id=boot_id(),
+        host=kernel.nodename, kernel=kernel.release, uid=os.geteuid(),
+        python=platform.python_version(), seed=seed,
+    )  # fmt: skip
+    runtime.say((Draft(started), *_ledger_findings(ledger)))
+    runtime.switchboard.flush()
+    ledger.sync(parts.clock.now())
+    runtime.reaper.reconcile(past.spawns.undecided, past.spawns.alive, ledger.head)
+    runtime.command(ARBITER, wiring.configure)
+
+
+def _ledger_findings(ledger: Ledger) -> list[Draft]:
+    found = ledger.recovered
+    drafts = []
+    if found.tail_cut is not None:
+        cut = found.tail_cut
+        drafts.append(Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes)))
+    for one in found.damaged:
+        drafts.append(
+            Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
+        )
+    return drafts
+
+
+assert sys.platform == "linux", "the front refuses other platforms before this is imported"

@@ -1,0 +1,128 @@
+"""Room: front -- the core's process under the keeper: configuration in, one engine, exit code out.
+
+Knows:     arbiter.wiring, arbiter.config, circus.places.
+Known by:  circusd, which tells the keeper how to start it.
+Never:     starts a process itself; may be killed at any moment (DESIGN.md, 7).
+
+A bad configuration ends it with 78 before anything is touched, and the keeper passes that on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import attr
+
+from circus.arbiter.config import Config, ConfigProblems, load, to_configure
+from circus.arbiter.verbs import Refusal
+from circus.arbiter.wiring import WireOptions, Wiring, open_engine
+from circus.bus.ledger import StorageFailed
+from circus.bus.vault import Vault, VaultError
+from circus.circusd import EX_CANTCREAT, EX_CONFIG, EX_NOINPUT
+from circus.operator_log import OperatorLog
+from circus.places import Places, places_in
+from circus.process.linux import name_process
+from circus.process.link import Link
+
+if TYPE_CHECKING:
+    from circus.bus import commands
+
+COMM: Final = "circus-core"
+
+
+class Source:
+    """The configuration file, read at the start and again on SIGHUP and `reloadconfig`."""
+
+    def __init__(self, path: str, vault: Vault, *, insecure_tcp: bool) -> None:
+        self.path = path
+        self.vault = vault
+        self._insecure_tcp = insecure_tcp
+
+    def read(self) -> Config:
+        """The file as it is now; ConfigProblems has all that is wrong with it."""
+        config = load(
+            self.path, os.environ, vault=self.vault, insecure_tcp=self._insecure_tcp
+        )
+        self.vault.save()
+        return config
+
+    def configure(self, config: Config) -> commands.ArbiterConfigure:
+        """The command for the arbiter. SIGHUP reloads the watchers of an ini file, as Circus does,
+        and the configuration of a native one (DESIGN.md, 10)."""
+        native = self.path.endswith(".toml")
+        return attr.evolve(to_configure(config), source="file" if native else "library")
+
+    def reload(self) -> commands.ArbiterConfigure:
+        """For `reloadconfig`: a bad file is refused and changes nothing."""
+        try:
+            return self.configure(self.read())
+        except ConfigProblems as error:
+            reason = "; ".join(str(problem) for problem in error.problems)
+            raise Refusal(f"cannot reload the configuration: {reason}") from error
+
+
+def main(argv: Sequence[str]) -> int:
+    """LINK_FD STATE_DIR CONFIG INSECURE_TCP(0|1) LOG_LEVEL(""): what the keeper starts."""
+    link_fd, state_dir, path, insecure_tcp, log_level = argv
+    name_process(COMM)
+    _take_signals()
+    link = Link.core_end(int(link_fd))
+    places = places_in(state_dir)
+    try:
+        vault = Vault.open(places.vault)
+        source = Source(path, vault, insecure_tcp=insecure_tcp == "1")
+        config = source.read()
+        settings = config.settings
+        log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
+        return _run(_wiring(config, source, places, link), log)
+    except ConfigProblems as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        print("circusd: nothing was started", file=sys.stderr)
+        return EX_NOINPUT if error.unreadable else EX_CONFIG
+    except (VaultError, StorageFailed) as error:
+        print(f"circusd: {error}", file=sys.stderr)
+        return EX_CANTCREAT
+
+
+def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wiring:
+    settings = config.settings
+    ctl = [places.ctl_endpoint, *filter(None, [settings.endpoint])]
+    stream = [places.events_endpoint, *filter(None, [settings.pubsub_endpoint])]
+    return Wiring(
+        state_dir=places.state, ctl=ctl, events=stream, link=link, keeper_pid=os.getppid(),
+        vault=source.vault, environ=os.environ, configure=source.configure(config),
+        options=WireOptions(source.vault, source.reload), transport=settings.transport,
+        settings={
+            "endpoint": ctl[-1], "pubsub_endpoint": stream[-1], "stats_endpoint": None,
+            "multicast_endpoint": None, "check_delay": 0.0,
+        },
+    )  # fmt: skip
+
+
+def _run(wiring: Wiring, log: OperatorLog) -> int:
+    engine = open_engine(wiring)
+    engine.parts.runtime.switchboard.observers.append(log)
+    engine.when_idle(log.start)
+    # What is alive now stays alive: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        return engine.run()
+    finally:
+        log.close()
+
+
+def _take_signals() -> None:
+    """The terminal's Ctrl-C reaches the keeper, who tells us; the rest is the keeper's too."""
+    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGWINCH):
+        signal.signal(signum, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

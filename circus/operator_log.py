@@ -1,0 +1,140 @@
+"""Room: front -- the operator's log: one structlog line per notable record, with its seq.
+
+Knows:     the vocabulary; structlog, once the daemon is idle.
+Known by:  circus.daemon.
+Never:     holds up a decision: lines are written by a thread of their own, after the ledger.
+
+structlog costs more to import than the whole start of a worker, so it is imported when the daemon
+has nothing else to do; until then notable records wait in the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TextIO
+
+from circus.bus import events
+from circus.bus.record import Body, Record, fields_of
+
+DEBUG: Final = logging.DEBUG
+INFO: Final = logging.INFO
+WARNING: Final = logging.WARNING
+ERROR: Final = logging.ERROR
+
+# What an operator wants to read, how loud, and in which words. Everything else is in the ledger.
+NOTABLE: Final[Mapping[type[Body], tuple[int, str]]] = {
+    events.CoreStarted: (INFO, "core started"),
+    events.CoreReady: (INFO, "Arbiter now waiting for commands"),
+    events.CoreLost: (ERROR, "an earlier core ended unasked"),
+    events.CoreStopped: (INFO, "core stopped"),
+    events.SignalReceived: (INFO, "signal received"),
+    events.LogTailCut: (WARNING, "torn tail of the ledger moved to quarantine"),
+    events.LogDamaged: (ERROR, "ledger damaged"),
+    events.LogGap: (ERROR, "ledger has a gap"),
+    events.CommandRefused: (WARNING, "command refused"),
+    events.ArbiterStopping: (INFO, "stopping"),
+    events.ArbiterStopped: (INFO, "stopped"),
+    events.ArbiterConfigured: (INFO, "configured"),
+    events.WatcherAdded: (DEBUG, "watcher added"),
+    events.WatcherRemoved: (INFO, "watcher removed"),
+    events.WatcherUpdated: (INFO, "watcher updated"),
+    events.WatcherStarted: (INFO, "watcher started"),
+    events.WatcherStopped: (INFO, "watcher stopped"),
+    events.WatcherFailed: (ERROR, "watcher failed"),
+    events.WatcherReloaded: (INFO, "watcher reloaded"),
+    events.SlotWaiting: (WARNING, "respawn put off"),
+    events.ProcessSpawned: (DEBUG, "process spawned"),
+    events.ProcessSpawnFailed: (ERROR, "process could not be spawned"),
+    events.ProcessExited: (DEBUG, "process exited"),
+    events.ProcessLost: (ERROR, "process lost"),
+    events.ActorFailed: (ERROR, "policy failed"),
+    events.InputSetAside: (ERROR, "input set aside"),
+}
+HIDDEN: Final = frozenset({"rusage", "spec", "traceback", "seed", "flags", "boot_id", "inode"})
+LINES_WAITING_MAX: Final = 10_000
+
+
+class OperatorLog:
+    """An observer of the switchboard; `start` when the daemon is idle, `close` at its end."""
+
+    def __init__(self, level: str = "info", output: str = "-") -> None:
+        self._level = logging.getLevelNamesMapping()[level.upper()]
+        self._output = output
+        self._lines: queue.Queue[Record | None] = queue.Queue(LINES_WAITING_MAX)
+        self._thread: threading.Thread | None = None
+        self._dropped = 0
+
+    def observe(self, record: Record) -> None:
+        """Queue a notable record; a full queue drops it, and the log says how many it lacks."""
+        notable = NOTABLE.get(type(record.body))
+        if notable is None or notable[0] < self._level:
+            return
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def start(self) -> None:
+        """Begin to write."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="operator-log", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Write what is queued and end."""
+        self.start()
+        self._lines.put(None)
+        assert self._thread is not None
+        self._thread.join()
+
+    def _write(self) -> None:
+        stream = sys.stderr if self._output == "-" else _opened(self._output)
+        say = _logger(stream)
+        record = self._lines.get()
+        while record is not None:
+            level, text = NOTABLE[type(record.body)]
+            say(logging.getLevelName(level).lower(), text, **_values(record))
+            if self._dropped:
+                say("warning", "log lines dropped", count=self._dropped)
+                self._dropped = 0
+            record = self._lines.get()
+        stream.flush()
+
+
+def _values(record: Record) -> dict[str, Any]:
+    values: dict[str, Any] = {"seq": record.seq}
+    if record.watcher is not None:
+        values["watcher"] = record.watcher
+    if record.spawn_id is not None:
+        values["spawn_id"] = record.spawn_id
+    shown = fields_of(record.body).items()
+    return values | {
+        name: value for name, value in shown if name not in HIDDEN and value not in (None, (), "")
+    }
+
+
+def _opened(path: str) -> TextIO:
+    return open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - for life
+
+
+def _logger(stream: TextIO) -> Callable[..., None]:
+    import structlog  # noqa: PLC0415 - see the top of this file
+
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(pad_event=32)
+        if stream.isatty()
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"])
+    )
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            renderer,
+        ],
+    )
+    return lambda level, text, **values: getattr(logger, level)(text, **values)
