@@ -20,6 +20,8 @@ from typing import Final
 from circus.process.launch import Launch
 from circus.process.spawn import Spawner
 
+# A core that ends closes its link before it is a zombie, and its exit code is worth waiting for.
+EXIT_WITHIN: Final = 2_000_000_000
 BACKOFF_SECONDS: Final = (1, 2, 5, 10, 20, 30)
 NS_PER_SECOND: Final = 1_000_000_000
 # sysexits: what a core that cannot live with its configuration ends with.
@@ -43,7 +45,7 @@ class CoreChild:
         self.link_fd = -1
         self.ready = False
         self.starts = 0
-        self.due: int | None = None  # boot ns
+        self.due: int | None = None  # boot ns: of its start while it is down, of its kill while up
         self.lost: list[tuple[int, int | None, int | None]] = []
 
     @property
@@ -65,8 +67,14 @@ class CoreChild:
         self.starts += 1
         return self.link_fd
 
+    def expect_exit(self) -> None:
+        """Its link is closed: if it does not end by itself, it is killed."""
+        if self.up and self.due is None:
+            self.due = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + EXIT_WITHIN
+
     def kill(self) -> None:
         """A core is made to be killed; its end is seen like any other."""
+        self.due = None
         if self.up:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -75,7 +83,7 @@ class CoreChild:
         seen = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         assert seen is not None
         os.close(self.pidfd)
-        pid, self.pid, self.pidfd = self.pid, 0, -1
+        pid, self.pid, self.pidfd, self.due = self.pid, 0, -1, None
         exited = seen.si_code == os.CLD_EXITED
         ending = (seen.si_status, None) if exited else (None, seen.si_status)
         self.lost.append((pid, *ending))

@@ -169,8 +169,8 @@ class KeeperLoop:
         self._children.disconnect()
         if self._core is None:
             self._end()
-        elif self._exit_code is None:
-            self._core.kill()
+        else:
+            self._core.expect_exit()
 
     # -- the core, or the host -------------------------------------------------------------------
 
@@ -272,7 +272,10 @@ class KeeperLoop:
             return self._finish(self._plans, now)
         core = self._core
         if core is not None and core.due is not None and now >= core.due:
-            self._start_core(core)
+            if core.up:
+                core.kill()
+            else:
+                self._start_core(core)
         return None
 
     def _finish(self, plans: StopPlans, now: int) -> int | None:

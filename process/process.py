@@ -60,9 +60,6 @@ class Process:
     Raises OSError with a full sentence where the program cannot be started.
     """
 
-    __slots__ = ("__weakref__", "_launch", "_life", "_options", "_pidfd", "name", "records",
-                 "started", "stderr", "stdout")  # fmt: skip
-
     def __init__(self, name: str, *words: Any, **options: Any) -> None:
         self.name = name
         self._options = _options(words, options)
@@ -256,6 +253,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "pipe_stdout": True, "pipe_stderr": True, "close_child_stdin": True,
     "close_child_stdout": False, "close_child_stderr": False,
 }  # fmt: skip
+# What Circus's own code sets on a process and users read; plain attributes once assigned.
+MARKS: Final[Mapping[str, Any]] = {"stopping": False, "redirected": False}
 
 
 def _options(words: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,7 +269,7 @@ def _options(words: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if twice or unknown:
         wrong = ", ".join(sorted(twice | unknown))
         raise TypeError(f"Process got unknown or repeated options: {wrong}")
-    whole = {"wid": 0, **DEFAULTS, **positional, **given}
+    whole = {"wid": 0, **MARKS, **DEFAULTS, **positional, **given}
     if not isinstance(whole.get("cmd"), str) or not whole["cmd"].strip():
         raise TypeError("Process needs a cmd: the program and its arguments")
     return whole
