@@ -186,13 +186,14 @@ class _Builder:
         values, faults = structure_watcher(given, self._flavour, expanded=expanded)
         if (fault := name_problem(section.name)) is not None:
             faults.append(("", fault))
-        values["env"] = self._env_of(section, own_env)
+        variables = self._env_of(section, own_env)
         for key, text in faults:
             self._problem(section, key, text)
         if faults:
             return None
-        sealed = self._outside.vault.seal_all(values["env"])
-        return WatcherSpec(**values | {"name": section.name, "env": sealed})
+        values["name"] = section.name
+        values["env"] = self._outside.vault.seal_all(variables)
+        return WatcherSpec(**values)
 
     def _env_of(self, section: Section, own: Any) -> dict[str, str]:
         """`[env]`, then each section that matches in the order of the file, then the watcher's."""

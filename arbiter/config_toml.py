@@ -83,10 +83,11 @@ class _Reader:
             key: Setting(value, self._file, self._line((*path, key)))
             for key, value in _flat(options)
         }
-        name = path[1] if len(path) > 1 else ""
+        kind, *rest = path
+        name = rest[0] if rest else ""
         title = ".".join(path)
         self.sections.append(
-            Section(path[0], name, title, self._file, self._lines.get(path), settings)
+            Section(kind, name, title, self._file, self._lines.get(path), settings)
         )
 
     def _line(self, path: tuple[str, ...]) -> int | None:

@@ -238,7 +238,9 @@ def test_a_program_hears_of_all_faults_at_once() -> None:
     """
     Wrong types, unknown options and names given twice, in one exception.
     """
-    mappings = [{"cmd": "a", "numprocesses": "3", "x": 1}, {"cmd": "b"}, {"cmd": "/bin/B"}]
+    mappings: list[dict[str, object]] = [
+        {"cmd": "a", "numprocesses": "3", "x": 1}, {"cmd": "b"}, {"cmd": "/bin/B"},
+    ]  # fmt: skip
     with pytest.raises(ConfigProblems) as caught:
         config_of_mappings(mappings, vault=Vault.in_memory())
     assert ["numprocesses", "x", "name"] == [p.key for p in caught.value.problems]

@@ -22,7 +22,7 @@ from circus.bus.vault import Vault
 WEB = WatcherSpec(name="web", cmd="server")
 SINGLE = WatcherSpec(name="one", cmd="server", singleton=True)
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "an unknown option": ({"zz": 1}, "unknown key 'zz'"),
     "text for a number": ({"numprocesses": "3"}, "'numprocesses' isn't an integer"),
     "a boolean for a number": ({"max_retry": True}, "'max_retry' isn't an integer"),
