@@ -67,7 +67,12 @@ class Files:
     def create(self, header: SegmentHeader, boot: int) -> None:
         """A new newest segment, its name durable; on failure nothing is listed."""
         path = f"{self.directory}/{segment_name(header.first_seq)}"
-        handle = self.disk.create(path)
+        try:
+            handle = self.disk.create(path)
+        except FileExistsError:
+            # It is not listed, so nothing in it is believed: left by a failure to make it.
+            self.disk.unlink(path)
+            handle = self.disk.create(path)
         try:
             append_whole(self.disk, handle, encode_header(header))
             self.disk.sync(handle)
@@ -115,7 +120,7 @@ class Files:
 
 
 def read_raw(files: Files, log_id: bytes, after: int, bytes_max: int) -> RawFrames:
-    """Whole frames, the first of them the one that holds `after` + 1, at most `bytes_max` (or one).
+    """Whole frames from the one that holds `after` + 1 on, at most `bytes_max` (or one frame).
 
     Never more than one segment's; an answer without data means that `after` is the end.
     """

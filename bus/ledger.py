@@ -76,6 +76,10 @@ class Ledger:
         """Why the ledger is degraded; "" while all is well."""
         return self._writer.memory.reason
 
+    def degrade(self, error: OSError) -> None:
+        """Keep frames in memory from now on, until `retry` works."""
+        self._writer.memory.reason = str(error)
+
     def cursor(self) -> Cursor:
         """The end of the ledger."""
         return Cursor(self.log_id, self.head, self.chain[:CHAIN8_BYTES])
@@ -115,7 +119,7 @@ class Ledger:
         return not self.degraded
 
     def settle(self, now: Moment) -> int:
-        """The syncer's descriptor is readable: up to which seq all is synced. Failures are handled."""
+        """The syncer's descriptor is readable: the seq that is synced. Failures are handled."""
         writer = self._writer
         assert writer.syncer is not None, "settle is for a ledger with a syncer"
         error = writer.syncer.take()
@@ -175,5 +179,9 @@ def _opened(files: Files, log_id: bytes, now: Moment, bytes_max: int) -> Ledger:
     if files.segments and files.segments[-1].first_seq == ledger.head + 1:
         set_aside(files.disk, files.directory, files.segments.pop().name)
     header = SegmentHeader(ledger.log_id, ledger.head + 1, now.wall, ledger.chain)
-    files.create(header, now.boot)
+    try:
+        files.create(header, now.boot)
+    except OSError as error:
+        # The directory and its lock are there: a full disk is no reason not to supervise.
+        ledger.degrade(error)
     return ledger

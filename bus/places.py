@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Final
 
 import attr
 
 from circus.bus.segments import HEADER_BYTES, Frame, Hole, Item, intact, segment_name
 
-INDEX_STEP_BYTES = 64 * 1024
+INDEX_STEP_BYTES: Final = 64 * 1024
 
 
 @attr.s(auto_attribs=True, slots=True, eq=False)

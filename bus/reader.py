@@ -11,6 +11,7 @@ the same name. An invalid end of the newest segment means "not yet", unless vali
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, Self
 
 from circus.bus.cursor_errors import Damaged, Diverged, Reset, Trimmed
 from circus.bus.disk import Disk, RealDisk
@@ -28,8 +29,8 @@ from circus.bus.segments import (
 )
 from circus.bus.values import Cursor
 
-CHAIN8_BYTES = 8
-_NOWHERE = -1
+CHAIN8_BYTES: Final = 8
+_NOWHERE: Final = -1
 
 
 class LedgerReader:
@@ -38,27 +39,38 @@ class LedgerReader:
     def __init__(
         self, directory: str, after: Cursor | int = 0, *, disk: Disk | None = None
     ) -> None:
-        seq = after if isinstance(after, int) else after.seq
-        self.log_id = b"" if isinstance(after, int) else after.log_id
         self._directory = directory
         self._disk: Disk = RealDisk() if disk is None else disk
-        self._seq = seq  # the last one that was given out
+        self._start(after)
+
+    def _start(self, after: Cursor | int) -> None:
+        bare = isinstance(after, int)
+        self.log_id = b"" if isinstance(after, int) else after.log_id
+        self._seq = after if isinstance(after, int) else after.seq  # the last one given out
         self._chain = b"" if isinstance(after, int) else after.chain8  # there; as far as known
-        self._proven = seq == 0 and isinstance(after, int)
+        self._proven = bare and after == 0
         self._segment = _NOWHERE
         self._offset = 0  # in the segment: where the next look begins
         self._next = 0  # the seq that stands there
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing stays open between two looks."""
 
     def cursor(self) -> Cursor:
         """Where this reader is: after the last frame that it gave."""
         return Cursor(self.log_id, self._seq, self._chain[:CHAIN8_BYTES])
 
-    def frames(self) -> Iterator[Frame]:
-        """All frames up to the present end; call again to go on. See cursor_errors for the rest.
+    def frames(self, after: Cursor | int | None = None) -> Iterator[Frame]:
+        """All frames up to the present end; call again to go on (`after`: from elsewhere).
 
         The first frame is the one that holds the cursor's seq + 1. After Damaged, call again to
-        read on behind the damage; after the others, make a new reader.
+        read on behind the damage; after the others, say from where.
         """
+        if after is not None:
+            self._start(after)
         while True:
             numbers = segment_numbers(self._disk.list_dir(self._directory))
             current = max((n for n in numbers if n <= self._seq + 1), default=None)
@@ -134,9 +146,7 @@ class LedgerReader:
         if hole.lost_to < self._seq or hole.lost_from <= hole.lost_to == self._seq:
             return
         self._seq, self._chain, self._proven = hole.lost_to, b"", True
-        raise Damaged(
-            segment_name(self._segment), base + hole.offset, hole.lost_from, hole.lost_to
-        )
+        raise Damaged(segment_name(self._segment), base + hole.offset, hole.lost_from, hole.lost_to)
 
     def _passes(self, frame: Frame, base: int) -> bool:
         """Stand behind this frame. Compare where it holds the cursor; True if it is to be given."""

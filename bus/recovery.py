@@ -11,7 +11,7 @@ the supervisor starts in any case.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from circus.bus.disk import Disk, append_whole, read_whole
 from circus.bus.places import Segment, surveyed
@@ -25,7 +25,7 @@ from circus.bus.segments import (
     segment_numbers,
 )
 
-QUARANTINE = "quarantine"
+QUARANTINE: Final = "quarantine"
 
 
 class TailCut(NamedTuple):

@@ -11,6 +11,7 @@ that the ledger may close a file while a sync of it is running.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -100,10 +101,8 @@ class GroupSyncer:
 
     def take(self) -> OSError | None:
         """Clear the descriptor. An error is given until `follow` names a new file."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # Nothing new: the owner may ask at any time.
             os.eventfd_read(self._ready)
-        except BlockingIOError:
-            pass  # Nothing new: the owner may ask at any time.
         with self._changed:
             return self._error
 
@@ -125,15 +124,24 @@ class GroupSyncer:
     def _run(self) -> None:
         while self._wait_due():
             with self._changed:
-                seq, size, file = self._backlog.seq, self._backlog.bytes, os.dup(self._file)
-                generation = self._backlog.generation
+                backlog = self._backlog
+                seq, size, generation = backlog.seq, backlog.bytes, backlog.generation
+                file = self._duplicate()
             error: OSError | None = None
             try:
                 self._sync(file)
             except OSError as failure:
                 error = failure
-            os.close(file)
+            if file >= 0:
+                os.close(file)
             self._finish(generation, seq, size, error)
+
+    def _duplicate(self) -> int:
+        """`follow` may close the file meanwhile. -1 (no descriptors left) fails as a sync does."""
+        try:
+            return os.dup(self._file)
+        except OSError:
+            return -1
 
     def _wait_due(self) -> bool:
         """Wait for something to sync; False at the end."""

@@ -38,6 +38,9 @@ class Writer:
 
     def attach(self, syncer: Syncing, head: int) -> None:
         """What is written is synced here, once; the rest is the syncer's."""
+        if self.memory.reason:
+            self.syncer = syncer  # It gets a file when `retry` has one.
+            return
         self.flush()
         self.syncer = syncer
         syncer.follow(self.files.handle, head)
@@ -99,6 +102,8 @@ class Writer:
     def retry(self, now: Moment) -> Gap | None:
         """Degraded: try a new file. The gap to tell, once it works."""
         memory = self.memory
+        if not memory.batches:
+            return None
         lost_from = self.files.segments[-1].next_seq if self.files.segments else 1
         try:
             self._say_again(now)
@@ -134,7 +139,7 @@ class Writer:
             self.memory.reason = str(error)
 
     def _say_again(self, now: Moment) -> None:
-        """A new segment that begins with the oldest batch in memory; the old file's rest is void."""
+        """A new segment from the oldest batch in memory on; the old file's rest is void."""
         files, batches = self.files, self.memory.batches
         start, chain = batches[0].first_seq, batches[0].chain_before
         _make_void(files, batches, start, chain)

@@ -205,7 +205,11 @@ def test_a_read_answer_must_be_perfect() -> None:
     chain = whole_chain(raws[:1])
     frames = list(parse_frames(answer, previous_chain=chain, expected_seq=2))
     assert [b"b", b"c"] == [frame.payload for frame in frames]
-    for broken, seq, before in ((answer[:-1], 2, chain), (answer, 3, chain), (answer, 2, b"x" * 16)):
+    for broken, seq, before in (
+        (answer[:-1], 2, chain),
+        (answer, 3, chain),
+        (answer, 2, b"x" * 16),
+    ):
         with pytest.raises(Damaged):
             list(parse_frames(broken, previous_chain=before, expected_seq=seq))
 
