@@ -54,7 +54,11 @@ def _make(name: str) -> click.Command:
 
     @click.pass_obj
     def carry_out(target: Target, **given: Any) -> int:
-        properties = {key: value for key, value in given.items() if value not in (None, False, ())}
+        properties = {
+            key: value
+            for key, value in given.items()
+            if value is not None and value is not False and value != ()
+        }
         try:
             if line.prepare is not None:
                 properties = line.prepare(properties)
@@ -147,8 +151,8 @@ def _globals() -> list[click.Parameter]:
 def _signal() -> list[click.Parameter]:
     return [
         *_name(),
-        click.Argument(["pid"], type=int, required=False),
-        click.Argument(["signum"]),
+        # The pid is the one that may be left out, though it comes first.
+        click.Argument(["what"], metavar="[PID] SIGNUM", nargs=-1, required=True),
         click.Option(["--childpid"], type=int, help="One child of PID."),
         click.Option(["--children"], is_flag=True, help="Its direct children only."),
         click.Option(["--recursive"], is_flag=True, help="All its descendants too."),
@@ -213,6 +217,15 @@ def _prepare_reload(given: Properties) -> Properties:
 
 
 def _prepare_signal(given: Properties) -> Properties:
+    *pids, given["signum"] = given.pop("what")
+    if pids:
+        if len(pids) > 1 or not pids[0].isdecimal():
+            raise BadValue(f"cannot send a signal to {' '.join(pids)!r}: give one pid, or none")
+        given["pid"] = int(pids[0])
+    return _prepare_kill(given)
+
+
+def _prepare_kill(given: Properties) -> Properties:
     if "signum" in given:
         given["signum"] = number_or_name(given["signum"])
     return given
@@ -236,7 +249,7 @@ TABLE: Final[Mapping[str, Line]] = {
     "decr": Line("Fewer processes.", _resize, output.resized),
     "set": Line("Change options of a watcher.", _set, prepare=_prepare_set),
     "signal": Line("Send a signal to processes.", _signal, prepare=_prepare_signal),
-    "kill": Line("Stop processes; the watcher replaces them.", _kill, prepare=_prepare_signal),
+    "kill": Line("Stop processes; the watcher replaces them.", _kill, prepare=_prepare_kill),
     "add": Line(
         "A new watcher: NAME, then its command line.",
         _add,

@@ -60,7 +60,7 @@ def test_a_file_that_is_not_there_exits_66(
     assert [] == os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("argv", [[], ["--nonsense", "a.toml"], ["a.toml", "b.toml"], ["--che", "a"]])
+@pytest.mark.parametrize("argv", [[], ["--nonsense", "a.ini"], ["a.ini", "b.ini"], ["--che", "a"]])
 def test_wrong_usage_exits_64(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """
     EX_USAGE with the usage.
@@ -174,7 +174,9 @@ def test_what_becomes_the_keeper_has_loaded_the_standard_library_only() -> None:
         "print(sorted(new - set(sys.stdlib_module_names)))\n"
         "print(sorted(name for name in sys.modules if name.startswith('circus.')))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     own = ["circus.circusd", "circus.pidfile", "circus.places"]
     assert f"['circus']\n{own}\n" == done.stdout
 
