@@ -1,4 +1,4 @@
-"""Room: arbiter -- a configuration compiled once, found again by the digests of what it was made of.
+"""Room: arbiter -- a configuration compiled once, found again by what it was made of.
 
 Knows:     arbiter.config_values, bus.spec, bus.codec, bus.vault; arbiter.config on a miss.
 Known by:  the daemon.

@@ -103,8 +103,8 @@ def _sections() -> Iterator[str]:
 
 def _others() -> Iterator[str]:
     yield "## Not in this version\n"
-    yield "Circus's `[socket:NAME]` and `[plugin:NAME]` sections are refused, and so are these options"
-    yield "unless they are switched off:\n"
+    yield "Circus's `[socket:NAME]` and `[plugin:NAME]` sections are refused, and so are these"
+    yield "options unless they are switched off:\n"
     yield f"* of a watcher: {_listed(LATER_WATCHER)}"
     yield f"* of `[circus]`: {_listed(LATER_CIRCUS)}\n"
     yield "Accepted and without effect:\n"

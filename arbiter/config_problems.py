@@ -56,7 +56,7 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One section of a file, whatever its format. `kind` is circus, watcher, socket, plugin, env."""
+    """One section of a file of any format; `kind` is circus, watcher, socket, plugin or env."""
 
     kind: str
     name: str

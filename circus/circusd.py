@@ -108,11 +108,12 @@ def check_platform(platform: str, release: str) -> None:
     if platform != "linux":
         raise CannotStart(f"cannot run on {platform}: it needs Linux", EX_UNAVAILABLE)
     numbers = release.replace("-", ".").split(".")[:2]
-    if all(number.isdecimal() for number in numbers):
-        if tuple(int(number) for number in numbers) < KERNEL_MIN:
-            needed = ".".join(map(str, KERNEL_MIN))
-            text = f"cannot run on Linux {release}: it needs {needed} or newer (pidfd)"
-            raise CannotStart(text, EX_UNAVAILABLE)
+    if not all(number.isdecimal() for number in numbers):
+        return  # a name that says no number is no reason to refuse
+    if tuple(int(number) for number in numbers) < KERNEL_MIN:
+        needed = ".".join(map(str, KERNEL_MIN))
+        text = f"cannot run on Linux {release}: it needs {needed} or newer (pidfd)"
+        raise CannotStart(text, EX_UNAVAILABLE)
 
 
 def check_other_circus(path: Iterable[str]) -> None:

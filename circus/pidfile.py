@@ -1,4 +1,4 @@
-"""Room: front -- the pid file, by Circus's rules: a live stranger's is respected, a dead one's is not.
+"""Room: front -- the pid file, by Circus's rules: only a live stranger's is respected.
 
 Knows:     nothing but the standard library: the keeper loads this.
 Known by:  circusd, programs that have a daemon of their own.

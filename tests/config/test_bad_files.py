@@ -220,9 +220,11 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     Nobody corrects a file one message at a time.
     """
     other = written(tmp_path, "other.ini", "[watcher:b]\nsingleton = maybe\ncmd = a")
-    main = written(tmp_path, "main.ini", "[circus]\ninclude = other.ini\nx = 1\n[watcher:a]\ny = 2")
+    text = "[circus]\ninclude = other.ini\nx = 1\n[watcher:a]\ny = 2"
+    main = written(tmp_path, "main.ini", text)
     assert [
-        (str(main), 3, "x"), (str(main), 4, "cmd"), (str(main), 5, "y"), (str(other), 2, "singleton"),
+        (str(main), 3, "x"), (str(main), 4, "cmd"), (str(main), 5, "y"),
+        (str(other), 2, "singleton"),
     ] == [(p.file, p.line, p.key) for p in problems(main)]  # fmt: skip
 
 
@@ -261,7 +263,8 @@ def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> Non
     """
     path = tmp_path / "latin.ini"
     path.write_bytes(b"[watcher:a]\ncmd = caf\xe9\n")
-    assert [f"{path}:2: cannot read it: it is not UTF-8; save it in that encoding"] == messages(path)
+    text = "cannot read it: it is not UTF-8; save it in that encoding"
+    assert [f"{path}:2: {text}"] == messages(path)
 
 
 def test_another_suffix_is_refused(tmp_path: Path) -> None:

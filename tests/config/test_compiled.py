@@ -1,4 +1,4 @@
-"""Room: tests -- a compiled configuration answers only for what it was made of; the page is current.
+"""Room: tests -- a compiled configuration answers only for what it was made of.
 
 Knows:     circus.arbiter.config_cache, circus.arbiter.config_docs.
 Known by:  pytest.
@@ -22,7 +22,13 @@ from circus.arbiter.config_problems import ConfigProblems
 from circus.bus.vault import Vault
 
 ROOT = Path(__file__).parents[2]
-TEXT = '[circus]\ninclude = ["more*.toml"]\n[watcher.a]\ncmd = "x $(circus.env.Who)"\nenv.A = "$WHAT"'
+TEXT = """
+[circus]
+include = ["more*.toml"]
+[watcher.a]
+cmd = "x $(circus.env.Who)"
+env.A = "$WHAT"
+"""
 
 
 def test_a_second_start_answers_the_same(tmp_path: Path) -> None:

@@ -176,7 +176,10 @@ def test_includes_are_read_and_the_first_definition_wins(tmp_path: Path) -> None
     (tmp_path / "one.ini").write_text("[watcher:a]\nnumprocesses = 9\nrespawn = no")
     (tmp_path / "d" / "two.ini").write_text("[watcher:b]\ncmd = y")
     (tmp_path / "d" / "not.txt").write_text("nonsense")
-    text = "[circus]\ninclude = one.ini none*.ini\ninclude_dir = d\n[watcher:a]\ncmd = x\nnumprocesses = 2"
+    text = (
+        "[circus]\ninclude = one.ini none*.ini\ninclude_dir = d\n"
+        "[watcher:a]\ncmd = x\nnumprocesses = 2"
+    )
     first, second = loaded(tmp_path, "main.ini", text).watchers
     assert ("a", 2, False) == (first.name, first.numprocesses, first.respawn)
     assert "b" == second.name
