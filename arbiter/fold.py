@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from circus.bus import commands as c
 from circus.bus import events as e
-from circus.bus.record import Body, Record
+from circus.bus.record import Body, Command, Record
 from circus.bus.values import watcher_address
 from circus.arbiter.state import Entry, Job, Phase, State, Successor
 
@@ -75,7 +75,7 @@ def _went_on(state: State, record: Record, body: Any) -> None:
         state.jobs.pop(job_of(record))
 
 
-def _answered(state: State, verb: type[c.Command], key: str) -> None:
+def _answered(state: State, verb: type[Command], key: str) -> None:
     if verb is c.WatcherRemove and key not in state.successors:
         state.entries.pop(key, None)
         for job in state.jobs.values():

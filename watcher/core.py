@@ -59,8 +59,13 @@ def _news(tell: Callable[[Plan, int, Slot, Any], None]) -> Decider:
         wid = state.spawns.get(spawn_id)
         if wid is None or state.phase is Phase.REMOVED:
             return ()
+        slot = state.slots[wid]
+        if state.phase is Phase.ACTIVE and not state.queue and not state.asides:
+            draft = lives.in_peace(state, wid, slot, record)
+            if draft is not None:
+                return (draft,)
         plan = Plan(state, record, chance)
-        tell(plan, wid, state.slots[wid], record.body)
+        tell(plan, wid, slot, record.body)
         return tuple(plan.drafts)
 
     return decide_news

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from circus.bus import events as e
-from circus.bus.commands import WatcherKill
+from circus.bus.commands import ProcessSpawn, WatcherKill
 from circus.bus.events import ProcessExited, ProcessSpawned, ProcessSpawnFailed
+from circus.bus.record import Draft, Record
+from circus.bus.values import REAPER
 from circus.watcher.operations import advance, touch
 from circus.watcher.plan import Plan
 from circus.watcher.policy import (
@@ -21,10 +23,30 @@ from circus.watcher.policy import (
     is_hopeless,
     is_spent,
 )
-from circus.watcher.state import Phase, Slot, SlotPhase
+from circus.watcher.state import Phase, Slot, SlotPhase, State
 
 AGE: Final = "age"
 RETRY: Final = "retry"
+
+
+def in_peace(state: State, wid: int, slot: Slot, record: Record) -> Draft | None:
+    """The two commonest decisions without a plan: it runs; it has lived, so it is replaced.
+
+    They say what `came` and `went` would say (a property test compares) in a third of the time.
+    """
+    body, spec = record.body, state.spec
+    if isinstance(body, ProcessSpawned):
+        if slot.phase is not SlotPhase.SPAWNING or spec.max_age:
+            return None
+        return Draft(e.SlotFilled(body.pid), None, spec.name, wid, slot.spawn_id)
+    if not isinstance(body, ProcessExited) or slot.phase is not SlotPhase.RUNNING:
+        return None
+    crowded = len(state.slots) > spec.numprocesses or state.stopping
+    if crowded or not spec.respawn or spec.warmup_delay:
+        return None
+    if 0 <= body.observed - slot.since < spec.min_uptime:
+        return None
+    return Draft(ProcessSpawn(state.digest, 1, slot.spawn_id), REAPER, spec.name, wid)
 
 
 def came(plan: Plan, wid: int, slot: Slot, body: ProcessSpawned) -> None:

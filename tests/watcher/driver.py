@@ -18,7 +18,9 @@ from circus.bus.digest import spec_digest
 from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import EFFECTS_PER_DECISION_MAX, Moment
-from circus.watcher import core
+from circus.watcher import core, lives
+from circus.watcher.plan import Plan
+from circus.watcher.state import Phase
 
 CHANCE = Chance(7)
 
@@ -62,6 +64,7 @@ class Driver:
 
     def decide(self, record: Record) -> None:
         drafts = core.decide(self.state, record, CHANCE)
+        self.check_peace(record, drafts)
         said = [self.stamp(draft, self.state.address, record.seq) for draft in drafts]
         effects = sum(draft.to in {"reaper", "clock"} for draft in drafts)
         assert effects <= EFFECTS_PER_DECISION_MAX, effects
@@ -88,6 +91,15 @@ class Driver:
             self.finished[body.command] = body
         elif record.to == self.state.address:
             self.inbox.append(record)
+
+    def check_peace(self, record: Record, drafts: tuple[Draft, ...]) -> None:
+        """The short road of the commonest news says what the long one says."""
+        long = {e.ProcessSpawned: lives.came, e.ProcessExited: lives.went}.get(type(record.body))
+        wid = self.state.spawns.get(record.spawn_id or 0)
+        if long is not None and wid is not None and self.state.phase is not Phase.REMOVED:
+            plan = Plan(self.state, record, CHANCE)
+            long(plan, wid, self.state.slots[wid], record.body)
+            assert tuple(plan.drafts) == drafts
 
     # --- the keeper ---------------------------------------------------------------------------
 
