@@ -1,0 +1,99 @@
+"""Room: replay -- the world's heap of happenings, its clocks, its chance and its crash points.
+
+Knows:     bus.values.
+Known by:  every part of the simulated world.
+Never:     reads a real clock, has a second source of chance.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from typing import Final
+
+from circus.bus.values import Moment
+
+WALL_START: Final = 1_700_000_000_000_000_000
+BOOT_START: Final = 100_000_000_000
+SEAMS_REMEMBERED: Final = 16
+
+Happening = Callable[[], None]
+
+
+class Crash(BaseException):
+    """The core is gone, here and now. No `except Exception` of production code sees it."""
+
+
+class Agenda:
+    """What will happen, in order of time; equal times in an order that chance decides."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)  # noqa: S311 - replayable, not secret
+        self.boot = BOOT_START
+        self.wall = WALL_START
+        self.touched = 0
+        self.crash_at: int | None = None  # the seam call that does not return
+        self.last_seams: list[str] = []
+        self._heap: list[tuple[int, float, int, Happening]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def moment(self) -> tuple[int, int]:
+        """Wall clock and boot time."""
+        return self.wall, self.boot
+
+    def later(self, delay: int, happening: Happening) -> None:
+        """Let it happen `delay` ns from now."""
+        self._count += 1
+        entry = (self.boot + max(0, delay), self.chance.random(), self._count, happening)
+        heapq.heappush(self._heap, entry)
+
+    def cancel(self) -> None:
+        """Nothing of what was to happen will."""
+        self._heap.clear()
+
+    def advance(self) -> Happening | None:
+        """Go to the next happening and take it."""
+        if not self._heap:
+            return None
+        due, _, _, happening = heapq.heappop(self._heap)
+        self.wall += max(0, due - self.boot)
+        self.boot = max(self.boot, due)
+        return happening
+
+    def next_due(self) -> int | None:
+        """Boot ns of the next happening."""
+        return self._heap[0][0] if self._heap else None
+
+    def pause(self, duration: int) -> None:
+        """Time passes though nothing happens; whatever was due meanwhile is late."""
+        self.boot += duration
+        self.wall += duration
+
+    def some(self, most: int) -> int:
+        """A delay: usually none, at most `most`."""
+        return 0 if self.chance.random() < 0.6 else self.chance.randrange(most + 1)
+
+    def touch(self, seam: str) -> None:
+        """The core is about to touch the world. Raises Crash where it was told to."""
+        self.touched += 1
+        self.last_seams.append(seam)
+        del self.last_seams[:-SEAMS_REMEMBERED]
+        if self.touched == self.crash_at:
+            self.crash_at = None
+            raise Crash(seam)
+
+
+class SimClock:
+    """The core's clock. Looking at it takes a moment, so that no two looks are equal."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        self._agenda = agenda
+
+    def now(self) -> Moment:
+        self._agenda.touch("clock")
+        return Moment(*self._agenda.moment())

@@ -1,0 +1,190 @@
+"""Room: replay -- the bus and the link with delays: first in, first out between two, free between pairs.
+
+Knows:     bus.machine (messages), process.link (the strict decoder), replay.agenda.
+Known by:  replay.sim_core and replay.sim_keeper.
+Never:     loses, changes or repeats a message of the living incarnation.
+
+Messages that were under way when a core died are still there when the next one listens; they are
+refused at the door by their incarnation, as the real transport does (I-FENCE).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from circus.bus.machine import Delivered, Stamped
+from circus.bus.record import Decision
+from circus.process.link import OPERATIONS, OPERATIONS_PER_MESSAGE, REPORTS, LinkClosed, decode
+from circus.replay.agenda import Agenda
+
+BUS_DELAY_MAX: Final = 3_000_000
+LINK_DELAY_MAX: Final = 5_000_000
+SWITCHBOARD: Final = "switchboard"
+
+Item = Stamped | Delivered
+
+
+class Letter(NamedTuple):
+    """One message under way."""
+
+    due: int
+    incarnation: int
+    sender: str
+    content: Sequence[Any]
+
+
+class SimBus:
+    """What is under way between the hosts and the switchboard; it outlives the core."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        self.agenda = agenda
+        self.stale = 0
+        self._pairs: dict[tuple[str, str], deque[Letter]] = {}
+
+    def post(self, sender: str, receiver: str, incarnation: int, content: Sequence[Any]) -> None:
+        """Send; it arrives behind everything that this pair has sent before."""
+        pair = self._pairs.setdefault((sender, receiver), deque())
+        due = self.agenda.boot + self.agenda.some(BUS_DELAY_MAX)
+        if pair:
+            due = max(due, pair[-1].due)
+        pair.append(Letter(due, incarnation, sender, content))
+
+    def fetch(self, receiver: str, incarnation: int) -> list[Letter]:
+        """All that has arrived; in order for each sender, in any order between them."""
+        arrived: list[list[Letter]] = []
+        for (_, to), pair in self._pairs.items():
+            if to == receiver and pair:
+                arrived.append(self._arrived(pair, incarnation))
+        self.agenda.chance.shuffle(arrived)
+        return [letter for letters in arrived for letter in letters]
+
+    def next_due(self, incarnation: int, after: int) -> int | None:
+        """When the next message of this incarnation arrives. Those that have arrived and are not
+        taken wait for something else: actors hear nothing before the keeper's list is settled."""
+        heads = (pair[0] for pair in self._pairs.values() if pair)
+        dues = (h.due for h in heads if h.incarnation == incarnation and h.due > after)
+        return min(dues, default=None)
+
+    def _arrived(self, pair: deque[Letter], incarnation: int) -> list[Letter]:
+        found: list[Letter] = []
+        while pair and (pair[0].due <= self.agenda.boot or pair[0].incarnation != incarnation):
+            letter = pair.popleft()
+            if letter.incarnation == incarnation:
+                found.append(letter)
+            else:
+                self.stale += 1
+        return found
+
+
+class SimExchange:
+    """One incarnation's transport: implements arbiter.runtime.Hub."""
+
+    def __init__(self, bus: SimBus, incarnation: int) -> None:
+        self._bus = bus
+        self._incarnation = incarnation
+
+    def wire(self, host: str) -> SimWire:
+        """The end for one host."""
+        return SimWire(host, self._bus, self._incarnation)
+
+    def send(self, host: str, items: Sequence[Item]) -> None:
+        self._bus.agenda.touch("bus.send")
+        self._bus.post(SWITCHBOARD, host, self._incarnation, list(items))
+
+    def receive(self) -> Sequence[tuple[str, Decision]]:
+        self._bus.agenda.touch("bus.receive")
+        letters = self._bus.fetch(SWITCHBOARD, self._incarnation)
+        return [(letter.sender, one) for letter in letters for one in letter.content]
+
+
+class SimWire:
+    """A host's end: implements bus.transport.Wire."""
+
+    def __init__(self, host: str, bus: SimBus, incarnation: int) -> None:
+        self._host = host
+        self._bus = bus
+        self._incarnation = incarnation
+
+    def send(self, decisions: Sequence[Decision]) -> None:
+        self._bus.agenda.touch("wire.send")
+        self._bus.post(self._host, SWITCHBOARD, self._incarnation, list(decisions))
+
+    def receive(self) -> Sequence[Item]:
+        self._bus.agenda.touch("wire.receive")
+        letters = self._bus.fetch(self._host, self._incarnation)
+        return [item for letter in letters for item in letter.content]
+
+
+class SimLink:
+    """Both directions between one core and the keeper, encoded and decoded as the real one.
+
+    `to_keeper` and `to_core` are told when something has arrived.
+    """
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        to_keeper: Callable[[list[Sequence[Any]]], None],
+        to_core: Callable[[], None],
+    ) -> None:
+        self._agenda = agenda
+        self._to_keeper = to_keeper
+        self._to_core = to_core
+        self._unsent: list[Sequence[Any]] = []
+        self._arrived: list[Sequence[Any]] = []
+        self._last_due = {"keeper": 0, "core": 0}
+        self._cut = False
+
+    # --- the core's end: process.reaper.LinkEnd ---------------------------------------------------
+
+    def send(self, items: Iterable[Sequence[Any]]) -> None:
+        self._unsent.extend(items)
+
+    def flush(self) -> bool:
+        self._agenda.touch("link.flush")
+        if self._cut:
+            raise LinkClosed
+        unsent, self._unsent = self._unsent, []
+        for start in range(0, len(unsent), OPERATIONS_PER_MESSAGE):
+            items = _travelled(unsent[start : start + OPERATIONS_PER_MESSAGE], OPERATIONS)
+            self._ship("keeper", lambda items=items: self._to_keeper(items))
+        return True
+
+    def receive(self) -> list[Sequence[Any]]:
+        self._agenda.touch("link.receive")
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+    # --- the keeper's end -------------------------------------------------------------------------
+
+    def tell(self, reports: list[Sequence[Any]]) -> None:
+        """Reports for the core; nobody hears them once it is gone."""
+        if not self._cut:
+            items = _travelled(reports, REPORTS)
+            self._ship("core", lambda: self._arrive(items))
+
+    def cut(self, closed: Callable[[], None]) -> None:
+        """The core is gone. What it has sent arrives, then the keeper sees the end."""
+        self._cut = True
+        self._arrived.clear()
+        self._ship("keeper", closed)
+
+    def _arrive(self, items: list[Sequence[Any]]) -> None:
+        if not self._cut:
+            self._arrived += items
+            self._to_core()
+
+    def _ship(self, to: str, arrive: Callable[[], None]) -> None:
+        due = max(self._agenda.boot + self._agenda.some(LINK_DELAY_MAX), self._last_due[to] + 1)
+        self._last_due[to] = due
+        self._agenda.later(due - self._agenda.boot, arrive)
+
+
+def _travelled(
+    items: Sequence[Sequence[Any]], schema: Mapping[str, tuple[Any, ...]]
+) -> list[Sequence[Any]]:
+    return list(decode(msgpack.packb(list(items), use_bin_type=True), schema))
