@@ -113,28 +113,24 @@ def record_map(stamp: Stamp, draft: Draft) -> dict[str, Any]:
 
 def stamped(stamp: Stamp, draft: Draft) -> Record:
     """The record that `encode_record` writes, as the value that `record_of` reads back."""
-    name, version = NAME_OF[type(draft.body)]
+    body, to, watcher, slot, spawn_id, cause, identity, peer, deadline = draft
+    name, version = NAME_OF[type(body)]
     return Record(
-        seq=stamp.seq,
-        cause=stamp.cause if draft.cause is None else draft.cause,
-        name=name, v=version, actor=stamp.actor, to=draft.to, watcher=draft.watcher,
-        slot=draft.slot,
-        spawn_id=stamp.seq if name == "process.spawn" else draft.spawn_id,
-        at=stamp.at, boot=stamp.boot, incarnation=stamp.incarnation,
-        id=draft.id, peer=draft.peer, deadline=draft.deadline, body=draft.body,
+        stamp.seq, stamp.cause if cause is None else cause, name, version, stamp.actor,
+        to, watcher, slot, stamp.seq if name == "process.spawn" else spawn_id,
+        stamp.at, stamp.boot, stamp.incarnation, identity, peer, deadline, body,
     )  # fmt: skip
 
 
 def record_of(whole: Mapping[str, Any]) -> Record:
-    """A record from its decoded map. Unknown names become `Unknown` bodies, unknown keys stay out."""
+    """A record from its decoded map; unknown keys of the envelope stay out."""
     name, version = whole["name"], whole["v"]
     get = whole.get
     return Record(
-        seq=whole["seq"], cause=whole["cause"], name=name, v=version, actor=whole["actor"],
-        to=get("to"), watcher=get("watcher"), slot=get("slot"), spawn_id=get("spawn_id"),
-        at=whole["at"], boot=whole["boot"], incarnation=whole["incarnation"],
-        id=get("id"), peer=get("peer"), deadline=get("deadline"),
-        body=body_of(name, version, whole["data"]),
+        whole["seq"], whole["cause"], name, version, whole["actor"],
+        get("to"), get("watcher"), get("slot"), get("spawn_id"),
+        whole["at"], whole["boot"], whole["incarnation"],
+        get("id"), get("peer"), get("deadline"), body_of(name, version, whole["data"]),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import attr
 
@@ -38,8 +38,7 @@ class Core(Protocol):
     def resume(self, state: Any, /) -> tuple[Draft, ...]: ...
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Stamped:
+class Stamped(NamedTuple):
     """From the switchboard: the sender's decision is in the ledger from `first_seq` on."""
 
     actor: Address
@@ -47,8 +46,7 @@ class Stamped:
     now: Moment
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """From the switchboard: a record for one actor's inbox. `encoded` is its map as written."""
 
     address: Address

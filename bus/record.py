@@ -8,7 +8,7 @@ Never:     encodes, stamps by itself, knows which bodies exist.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, dataclass_transform
 
 import attr
 
@@ -70,8 +70,7 @@ def fields_of(body: Body) -> dict[str, Any]:
     return {a.name: getattr(body, a.name) for a in body.__attrs_attrs__}
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What an actor says, before the switchboard stamps it.
 
     `to` is the addressee of a command, and of an event whose route is its owner. `cause` is None
@@ -90,8 +89,7 @@ class Draft:
     deadline: int | None = None
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """All that one actor says about one input: one frame of the ledger."""
 
     actor: str
@@ -99,25 +97,28 @@ class Decision:
     drafts: tuple[Draft, ...]
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
-class Record:
-    """One line of the ledger. Times are nanoseconds; `seq` is dense from 1."""
+class Record(NamedTuple):
+    """One line of the ledger. Times are nanoseconds; `seq` is dense from 1.
+
+    Envelopes are named tuples, not attrs classes: as immutable, and made in a quarter of the time,
+    three times for every record (ADR-0081).
+    """
 
     seq: int
     cause: int
     name: str
     v: int
     actor: str
-    to: str | None = None
-    watcher: str | None = None
-    slot: int | None = None
-    spawn_id: int | None = None
+    to: str | None
+    watcher: str | None
+    slot: int | None
+    spawn_id: int | None
     at: int
     boot: int
     incarnation: int
-    id: bytes | str | None = None
-    peer: Mapping[str, Any] | None = None
-    deadline: int | None = None
+    id: bytes | str | None
+    peer: Mapping[str, Any] | None
+    deadline: int | None
     body: Body
 
     @property
