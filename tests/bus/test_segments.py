@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from struct import pack_into
 from typing import Final
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -158,7 +160,8 @@ def test_a_forged_frame_breaks_the_chain_behind_it() -> None:
 
 
 def whole_chain(raws: list[bytes]) -> bytes:
-    return list(scan(b"".join(raws), 0, seq=1, chain=CHAIN_START))[-1].chain  # type: ignore[union-attr]
+    raw = b"".join(raws)
+    return list(parse_frames(raw, previous_chain=CHAIN_START, expected_seq=1))[-1].chain
 
 
 def test_frames_behind_the_successors_first_are_void() -> None:
@@ -184,9 +187,6 @@ def test_another_format_is_refused_and_not_taken_for_damage() -> None:
     """
     An old program must not quarantine what a newer one wrote.
     """
-    from struct import pack_into
-    from zlib import crc32
-
     raw = bytearray(encode_header(HEADER))
     pack_into("<HHI", raw, 8, 2, 0, 0)
     pack_into("<I", raw, 12, crc32(raw))
