@@ -45,8 +45,18 @@ def ask(target: Target, command: str, properties: Properties, show: output.Show)
         click.echo(f"error: {output.plain(body['reason'])}", err=True)
         return EXIT_REFUSED
     if not target.json:
-        click.echo("\n".join(show(body)))
+        click.echo("\n".join(_shown(show, body)))
     return 0
+
+
+def _shown(show: output.Show, body: output.Body) -> list[str]:
+    try:
+        return list(show(body))
+    except (KeyError, AttributeError, TypeError) as error:
+        raise click.ClickException(
+            f"cannot understand the answer ({error!r} in {output.plain(body)}); "
+            "is this a circusd of the same version?"
+        ) from error
 
 
 def _make(name: str) -> click.Command:

@@ -82,7 +82,7 @@ def test_answers_are_printed_as_circus_prints_them(
 )  # fmt: skip
 def test_arguments_become_properties(served: Any, line: str, properties: dict[str, Any]) -> None:
     """Nothing is dropped, nothing is sent as a string that is a number."""
-    assert 0 == run([*answering(served, {}), *line.split()])
+    assert 0 == run([*answering(served, {"options": {}}), *line.split()])
     assert properties == served.requests[-1].properties
     assert line.split()[0] == served.requests[-1].command
 
@@ -123,6 +123,14 @@ def test_nobody_there_ends_with_1(state_dir: Any, capsys: pytest.CaptureFixture[
 def test_a_wrong_line_ends_with_2(line: str, state_dir: Any) -> None:
     """Before anything is sent."""
     assert 2 == run(["--state-dir", str(state_dir), *line.split()])
+
+
+def test_an_answer_without_its_fields_ends_with_1(
+    served: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sentence, not a traceback."""
+    assert 1 == run([*answering(served, {}), "get", "web", "cmd"])
+    assert capsys.readouterr().err.startswith("error: cannot understand the answer")
 
 
 def test_control_characters_are_shown_not_sent(
