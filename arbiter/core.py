@@ -12,6 +12,7 @@ from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
 from typing import Any, Final
 
 from circus.arbiter.fold import WARMUP, evolve, initial, job_of
+from circus.arbiter.refusals import refusal_of
 from circus.arbiter.state import Entry, Job, Phase, State
 from circus.bus import commands as c
 from circus.bus import events as e
@@ -23,8 +24,6 @@ from circus.bus.values import ARBITER, CLOCK, EFFECTS_PER_DECISION_MAX, NS_PER_S
 
 __all__ = ["State", "decide", "evolve", "initial", "resume"]
 
-NOT_FOUND_ERRNO: Final = 3
-COMMAND_ERRNO: Final = 5
 SECOND_GRACE: Final = 1 * NS_PER_SECOND
 ENDING: Final = frozenset((SIGTERM, SIGINT, SIGQUIT))
 
@@ -41,7 +40,7 @@ def decide(state: State, record: Record, chance: Chance) -> tuple[Draft, ...]:
     if isinstance(record.body, Command) and not isinstance(record.body, c.Continue):
         if record.actor == ARBITER:
             return ()  # our own note comes back: it was for the record (ADR-0030)
-        refusal = _refusal(state, record)
+        refusal = refusal_of(state, record)
         if refusal is not None:
             return (_answer(record, refusal),)
     return tuple(decider(state, record, record.body))
@@ -50,38 +49,6 @@ def decide(state: State, record: Record, chance: Chance) -> tuple[Draft, ...]:
 def resume(state: State) -> tuple[Draft, ...]:
     """Nothing: open jobs wait for answers and timers that are records, and come again."""
     return ()
-
-
-# --- refused --------------------------------------------------------------------------------------
-
-
-def _refusal(state: State, record: Record) -> e.CommandRefused | None:
-    verb = record.name.partition(".")[2]
-    if record.deadline is not None and record.deadline < record.boot:
-        text = f"cannot {verb}: its deadline has passed; send it again"
-        return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
-    if state.phase is Phase.STOPPING and not isinstance(record.body, c.ArbiterQuit):
-        text = f"cannot {verb}: circusd is stopping; start it again first"
-        return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
-    body = record.body
-    if isinstance(body, c.ArbiterAdd):
-        name = str(body.spec.get("name", ""))
-        if name.lower() in state.entries:
-            text = f"cannot add {name}: program {name} already exist; remove it first"
-            return e.CommandRefused(record.seq, text, COMMAND_ERRNO)
-    for name in _names_of(body):
-        entry = state.entries.get(name.lower())
-        if entry is None or entry.leaving:
-            text = f"cannot {verb} {name}: program {name} not found; `list` shows the names"
-            return e.CommandRefused(record.seq, text, NOT_FOUND_ERRNO)
-    return None
-
-
-def _names_of(body: Body) -> tuple[str, ...]:
-    if isinstance(body, c.ArbiterRemove):
-        return (body.name,)
-    names: tuple[str, ...] | None = getattr(body, "names", None)
-    return names or ()
 
 
 def _answer(record: Record, body: Body) -> Draft:

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from circus.arbiter.state import Entry, Job, Phase, State, Successor
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Body, Command, Record
 from circus.bus.values import watcher_address
-from circus.arbiter.state import Entry, Job, Phase, State, Successor
 
 WARMUP: Final = "warmup"
 

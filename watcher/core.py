@@ -16,14 +16,13 @@ from circus.bus.chance import Chance
 from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import OPTIONS, Change
 from circus.watcher import lives
+from circus.watcher.asides import begin_aside, carry_on_asides
 from circus.watcher.fold import ASIDES, NOTES, OVERTAKES, WARMUP, born, evolve
 from circus.watcher.operations import (
     OVERTAKEN,
     RESIZES,
     advance,
     begin,
-    begin_aside,
-    carry_on_asides,
     hasten_to,
     kill_due,
     reply_of,
@@ -46,7 +45,7 @@ def decide(state: State, record: Record, chance: Chance) -> tuple[Draft, ...]:
 
 
 def resume(state: State) -> tuple[Draft, ...]:
-    """Nothing: every open spawn, timer and `continue` is a record that is settled or comes again."""
+    """Nothing: open spawns, timers and continues are records that are settled or come again."""
     return ()
 
 

@@ -19,7 +19,7 @@ import attr
 
 from circus.bus import commands as c
 from circus.bus import events as e
-from circus.bus.record import Body, Command, Record
+from circus.bus.record import Body, Record
 from circus.bus.spec import from_data
 from circus.bus.values import watcher_address
 from circus.watcher.state import (

@@ -138,7 +138,9 @@ def wait(plan: Plan, wid: int, *, failures: int, delay: int) -> None:
 
 def _is_short(plan: Plan, slot: Slot, body: Any) -> bool:
     # A lost process tells nothing about its life; one of another boot had its own clock.
-    return isinstance(body, ProcessExited) and 0 <= body.observed - slot.since < plan.spec.min_uptime
+    return (
+        isinstance(body, ProcessExited) and 0 <= body.observed - slot.since < plan.spec.min_uptime
+    )
 
 
 def _died_young(plan: Plan, wid: int, slot: Slot) -> None:
@@ -147,7 +149,9 @@ def _died_young(plan: Plan, wid: int, slot: Slot) -> None:
     _end_kills(plan, slot)
     if is_hopeless(plan.spec, failures):
         name = plan.spec.name
-        text = f"{name} died {failures} times in a row within min_uptime; mend it, then start {name}"
+        text = (
+            f"{name} died {failures} times in a row within min_uptime; mend it, then start {name}"
+        )
         give_up(plan, text)
         return
     delay = delay_of_life(plan.spec, failures, plan.chance, _key(plan, "life"))

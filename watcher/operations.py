@@ -1,7 +1,7 @@
 """Room: watcher -- what operations do: begun once, carried on by every later input, ended once.
 
 Knows:     bus.commands, bus.events, watcher.plan, watcher.policy, watcher.state.
-Known by:  watcher.lives, watcher.core.
+Known by:  watcher.asides, watcher.lives, watcher.core.
 Never:     changes a state; says more than 256 effects in one decision.
 
 `advance` is the level-triggered half: it looks at what is and does the next that is missing, so
@@ -24,8 +24,7 @@ from circus.bus.digest import spec_digest
 from circus.bus.record import Command
 from circus.watcher.fold import WARMUP
 from circus.watcher.plan import Plan
-from circus.watcher.policy import scope_of
-from circus.watcher.state import Mode, Operation, Phase, SlotPhase, targets_of, untouched_of
+from circus.watcher.state import Mode, Operation, Phase, SlotPhase, untouched_of
 
 RESIZES: Final = (c.WatcherIncr, c.WatcherDecr)
 # What a stop makes pointless: begun or waiting, it is finished as `superseded`.
@@ -292,7 +291,7 @@ def _begin_stop(plan: Plan, op: Operation, body: Any) -> None:
 
 
 def stopping(plan: Plan, body: Command) -> None:
-    """From any phase: waits end, those that stop already get the shorter grace, the rest is asked."""
+    """From any phase: waits end, who stops already gets the shorter grace, the rest is asked."""
     if plan.phase is Phase.STOPPED:
         assert plan.op is not None
         _advance_stopped(plan, plan.op, body)
@@ -347,7 +346,9 @@ def _begin_set(plan: Plan, op: Operation, body: Any) -> None:
     changed = {k: v for k, v in body.options.items() if _plain(getattr(plan.spec, k)) != _plain(v)}
     plan.begin(op, c.WatcherSet(changed))
     if changed:
-        frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in changed.items()}
+        frozen: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in changed.items()
+        }
         spec = attr.evolve(plan.spec, **frozen)
         plan.digest = spec_digest(spec)
         plan.tell(e.WatcherUpdated(changed, plan.digest))
@@ -396,49 +397,3 @@ BEGINS: Final[Mapping[type[Command], Callable[[Plan, Operation, Any], None]]] = 
     c.WatcherSet: _begin_set,
     c.WatcherManage: _begin_manage,
 }
-
-
-# --- beside the queue -----------------------------------------------------------------------------
-
-
-def begin_aside(plan: Plan, op: Operation, body: Command) -> None:
-    """`signal` and `kill` wait for nobody."""
-    plan.note(body)
-    targets = targets_of(plan.state, body)
-    if isinstance(body, c.WatcherKill):
-        if targets:
-            kill(plan, op, body, untouched_of(plan.state, targets))
-        else:
-            plan.finish(op)
-    else:
-        send(plan, op, body, targets)
-
-
-def carry_on_asides(plan: Plan) -> None:
-    """What did not fit into the decision that began it."""
-    for op in plan.state.asides.values():
-        if isinstance(op.body, c.WatcherKill):
-            kill(plan, op, op.body, op.pending)
-        else:
-            send(plan, op, op.body, op.pending)
-
-
-def kill(plan: Plan, op: Operation, body: c.WatcherKill, pending: Mapping[int, None]) -> None:
-    """Stop signal, grace, SIGKILL; it is done when the last of them is gone."""
-    if pending:
-        name = f"grace:{op.command}"
-        left = list(pending)
-        stop_batch(plan, name, left, reason="kill", grace=body.grace, signum=body.signum)
-
-
-def send(plan: Plan, op: Operation, body: Command | None, pending: Mapping[int, None]) -> None:
-    """One signal to each."""
-    assert isinstance(body, c.WatcherSignal), op
-    signal = ProcessSignal(body.signum, scope_of(body), body.child_pid)
-    fitting = plan.room
-    for spawn_id in islice(pending, fitting):
-        plan.signal(spawn_id, signal)
-    if len(pending) > fitting:
-        plan.go_on()
-    else:
-        plan.finish(op)

@@ -199,7 +199,9 @@ def mode_of(spec: WatcherSpec, body: Command) -> Mode:
     return Mode.STEPPING if body.sequential or spec.singleton else Mode.ROLLING
 
 
-def untouched_of(state: State, spawn_ids: Mapping[int, None] | Mapping[int, int]) -> dict[int, None]:
+def untouched_of(
+    state: State, spawn_ids: Mapping[int, None] | Mapping[int, int]
+) -> dict[int, None]:
     """Those that nobody has asked to end yet, oldest first."""
     slots, spawns = state.slots, state.spawns
     return {s: None for s in spawn_ids if slots[spawns[s]].phase is not SlotPhase.STOPPING}

@@ -25,7 +25,7 @@ CHANCE = Chance(7)
 
 
 class Daemon:
-    """A switchboard for one arbiter; `asked` are the commands that watchers have still to answer."""
+    """A switchboard for one arbiter; `asked`: the commands that watchers have to answer."""
 
     def __init__(self) -> None:
         self.now = 10**12

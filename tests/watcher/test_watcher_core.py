@@ -343,3 +343,36 @@ def test_an_exit_of_an_unknown_spawn_decides_nothing() -> None:
     count = len(driver.said)
     driver.tell(e.ProcessLost(5, "gone"), spawn_id=999)
     assert len(driver.said) == count
+
+
+def test_a_spawn_that_never_ran_is_asked_for_again() -> None:
+    """The core died before the keeper heard of it: nobody's failure."""
+    driver = Driver()
+    driver.tell(c.WatcherStart())
+    driver.tell(e.ProcessNeverRun("the core died"), spawn_id=driver.asked.popleft())
+    assert driver.said[-1].name == "process.spawn"
+    driver.run()
+    assert driver.state.status == "active"
+    driver.check_fold()
+
+
+def test_a_lost_process_is_replaced_and_counts_as_no_failure() -> None:
+    """Nobody can say how long it lived."""
+    driver = started(give_up=1)
+    spawn_id, pid = driver.live.popitem()
+    driver.tell(e.ProcessLost(pid, "another boot"), spawn_id=spawn_id)
+    driver.run()
+    assert driver.state.status == "active"
+    assert len(driver.live) == 1
+
+
+def test_a_command_behind_a_reload_begins_when_it_ends() -> None:
+    """The queue goes on by itself."""
+    driver = started(numprocesses=2)
+    driver.tell(c.WatcherReload())
+    command = driver.tell(c.WatcherIncr())
+    assert command not in driver.finished
+    driver.rest()
+    assert driver.finished[command].reply == {"numprocesses": 3}
+    assert len(driver.live) == 3
+    driver.check_fold()
