@@ -35,7 +35,8 @@ class Plan:
     """Collects drafts; `occupied` and its like say what the state will be once they are folded."""
 
     __slots__ = (
-        "_going_on", "_wids", "chance", "digest", "drafts", "effects", "filled", "finished", "freed", "gone",
+        "_going_on", "_wids", "chance", "digest", "drafts", "effects",
+        "filled", "finished", "freed", "gone",
         "mode", "occupied", "olds", "op", "owed", "pending", "phase", "record", "spec", "state",
         "stopping",
         "unsettled", "warmup",
