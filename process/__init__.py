@@ -24,7 +24,7 @@ __all__ = ["DEAD_OR_ZOMBIE", "OTHER", "RUNNING", "UNEXISTING", "NoSuchProcess", 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from circus.process import process  # noqa: PLC0415 - the point of this file
+        from circus.process import process
 
         return getattr(process, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,7 +62,7 @@ def run_keeper(options: KeeperOptions) -> int:
     core = CoreChild(options.start_core, spawner) if options.start_core else None
     if core is not None:
         core.start()
-    from circus.process.keeper_loop import keep  # noqa: PLC0415 - the core is on its way now
+    from circus.process.keeper_loop import keep
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -74,12 +74,13 @@ def run_keeper(options: KeeperOptions) -> int:
 def python_argv(module: str, *args: str) -> list[str]:
     """Run `module.main([args…])` in an isolated Python that finds the packages that we find.
 
-    `-I` ignores PYTHONPATH and the working directory, as a daemon must; what led us here is given
-    by name instead.
+    `-I` ignores PYTHONPATH and the working directory, as a daemon must, and `-S` does not look for
+    packages again; what led us here is given by name instead.
     """
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     paths = [path for path in sys.path if path and not path.endswith(".zip")]
-    source = SOURCE.format(paths=paths, module=module, args=list(args))
-    return [sys.executable, "-I", "-c", source]
+    source = SOURCE.format(paths=[package, *paths], module=module, args=list(args))
+    return [sys.executable, "-I", "-S", "-c", source]
 
 
 def embedded_argv(state_dir: str, link_fd: int, host_pid: int) -> list[str]:

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, Protocol
 from circus.process import linux
 from circus.process.launch import Launch
 from circus.process.linux import Ending
-from circus.process.spawn import SpawnFailed, Spawner
+from circus.process.spawn import Spawner, SpawnFailed
 
 # pidfds have inode numbers of their own, unique per boot, since this release.
 PIDFD_INODES_SINCE: Final = (6, 9)

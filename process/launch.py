@@ -166,7 +166,7 @@ def _option_text(spec: WatcherSpec, name: str, otherwise: str) -> str:
 
 
 def _digest(launch: Launch) -> str:
-    from hashlib import blake2b  # noqa: PLC0415 - the keeper never digests; OpenSSL costs it 3 MB
+    from hashlib import blake2b
 
     whole = launch.to_map()
     whole["env"] = sorted(launch.env.items())

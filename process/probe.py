@@ -40,7 +40,7 @@ def sample(pid: int, interval: float = 0.0) -> dict[str, Any] | None:
 
     `interval`: seconds over which cpu is measured; 0: since the last sample, without waiting.
     """
-    import psutil  # noqa: PLC0415 - 15 ms that supervision never needs
+    import psutil
 
     try:
         process = psutil.Process(pid)
@@ -66,7 +66,7 @@ def clock(seconds: float) -> str:
 
 
 def _values(process: Any, interval: float) -> dict[str, Any]:
-    import psutil  # noqa: PLC0415
+    import psutil
 
     zombie = process.status() == psutil.STATUS_ZOMBIE
 

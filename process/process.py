@@ -21,12 +21,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, Final
 
 from circus.bus.clock import SystemClock
+from circus.bus.codec import Stamp, stamped
 from circus.bus.commands import ProcessSpawn
 from circus.bus.events import (
-    ProcessExited, ProcessReaped, ProcessSignalled, ProcessSpawned, ProcessSpawnFailed,
+    ProcessExited,
+    ProcessReaped,
+    ProcessSignalled,
+    ProcessSpawned,
+    ProcessSpawnFailed,
 )  # fmt: skip
-from circus.bus.names import NAME_OF
-from circus.bus.record import Body, Record
+from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import WatcherSpec
 from circus.process import linux
 from circus.process.core import Life, decide, evolve
@@ -34,7 +38,7 @@ from circus.process.kernel import children_of, descendants_of, send
 from circus.process.launch import Launch, resolve
 from circus.process.probe import GONE, Info, sample
 from circus.process.sentences import spawn_failure
-from circus.process.spawn import SpawnFailed, Spawner
+from circus.process.spawn import Spawner, SpawnFailed
 
 RUNNING: Final = 0
 DEAD_OR_ZOMBIE: Final = 1
@@ -229,18 +233,13 @@ class Process:
         """The same decide and evolve as in the daemon: what is no news is not recorded."""
         if believe and not decide(self._life, body):
             return
-        now = SystemClock().now()
-        name, version = NAME_OF[type(body)]
         seq = len(self.records) + 1
         starts = [r.seq for r in self.records if isinstance(r.body, ProcessSpawn)]
         spawn_id = seq if isinstance(body, ProcessSpawn) else starts[-1]
-        self.records.append(
-            Record(
-                seq=seq, cause=0 if spawn_id == seq else spawn_id, name=name, v=version,
-                actor=ACTOR, watcher=self.name, slot=self._options["wid"], spawn_id=spawn_id,
-                at=now.wall, boot=now.boot, incarnation=0, body=body,
-            )
-        )  # fmt: skip
+        cause = 0 if spawn_id == seq else spawn_id
+        draft = Draft(body, watcher=self.name, slot=self._options["wid"], spawn_id=spawn_id)
+        stamp = Stamp(seq, cause, ACTOR, SystemClock().now(), 0)
+        self.records.append(stamped(stamp, draft))
         if believe:
             self._life = evolve(self._life, body)
 

@@ -17,8 +17,17 @@ from typing import Any, Protocol
 
 from circus.bus.commands import ProcessSignal, ProcessSpawn
 from circus.bus.events import (
-    CoreLost, OrphanReaped, ProcessExited, ProcessLost, ProcessNeverRun, ProcessReaped,
-    ProcessSignalled, ProcessSpawned, ProcessSpawnFailed, ReaperReconciled, SignalReceived,
+    CoreLost,
+    OrphanReaped,
+    ProcessExited,
+    ProcessLost,
+    ProcessNeverRun,
+    ProcessReaped,
+    ProcessSignalled,
+    ProcessSpawned,
+    ProcessSpawnFailed,
+    ReaperReconciled,
+    SignalReceived,
 )  # fmt: skip
 from circus.bus.record import Body, Draft, Record
 from circus.bus.values import watcher_of
@@ -111,88 +120,6 @@ class Reaper:
                 self._acks.append(spawn_id)
             known = self._known.get(spawn_id)
             if known is not None and known.life.phase in OVER:
-                del self._known[spawn_id]
-
-    def receive(self) -> list[Sequence[Any]]: ...
-    def flush(self) -> bool: ...
-
-
-class Known:
-    """One process that is not over: whose it is and how far its life is on record."""
-
-    __slots__ = ("launch", "life", "owner", "slot", "watcher")
-
-    def __init__(self, owner: str, watcher: str | None, slot: int | None, life: Life) -> None:
-        self.owner = owner
-        self.watcher = watcher
-        self.slot = slot
-        self.life = life
-        self.launch: Launch | None = None
-
-
-class Settling:
-    """A reconciliation under way: what the ledger says, and the keeper's rows so far."""
-
-    __slots__ = ("alive", "barrier", "rows", "undecided")
-
-    def __init__(
-        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int
-    ) -> None:
-        self.undecided = undecided
-        self.alive = alive
-        self.barrier = barrier
-        self.rows: dict[int, Sequence[Any]] = {}
-
-
-class Reaper:
-    """Requests out, reports in. `receive` and `flush` raise LinkClosed when the keeper is gone."""
-
-    __slots__ = (
-        "_acks", "_known", "_launch_of", "_launches", "_link", "_operations", "_say", "_sent",
-        "_settling", "reconciled",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        link: LinkEnd,
-        launch_of: Callable[[Record], Launch],
-        say: Callable[[Sequence[Draft]], None],
-    ) -> None:
-        self._link = link
-        self._launch_of = launch_of
-        self._say = say
-        self._known: dict[int, Known] = {}
-        self._launches: dict[tuple[str, str], Launch] = {}
-        self._sent: set[str] = set()
-        self._acks: list[int] = []
-        self._operations: list[Sequence[Any]] = []
-        self._settling: Settling | None = None
-        self.reconciled = False
-
-    def perform(self, record: Record) -> None:
-        """A `process.spawn` or `process.signal` that is in the ledger: queue its operation."""
-        body = record.body
-        if isinstance(body, ProcessSpawn):
-            self._spawn(record, body)
-        elif isinstance(body, ProcessSignal):
-            spawn_id = record.spawn_id or 0
-            self._operations.append(
-                ("signal", record.seq, spawn_id, body.signum, body.scope, body.child_pid)
-            )
-
-    def recorded(self, records: Sequence[Record]) -> None:
-        """The reaper's own facts are in the ledger now: believe them, acknowledge ends."""
-        for record in records:
-            spawn_id = record.spawn_id
-            known = self._known.get(spawn_id) if spawn_id is not None else None
-            if known is None or spawn_id is None:
-                continue
-            known.life = evolve(known.life, record.body)
-            phase = known.life.phase
-            if phase is Phase.EXITED or phase is Phase.FAILED:
-                if type(record.body) is not ProcessSignalled:
-                    self._acks.append(spawn_id)
-            if phase in OVER:
                 del self._known[spawn_id]
 
     def receive(self) -> None:

@@ -165,8 +165,8 @@ def identity_of(launch: Launch) -> Identity | None:
     """Whom the launch asks for, or None where that is nobody else. Raises SpawnFailed."""
     if launch.uid is None and launch.gid is None:
         return None
-    import grp  # noqa: PLC0415 - most keepers never change the user
-    import pwd  # noqa: PLC0415
+    import grp
+    import pwd
 
     uid, name, gid = os.geteuid(), "", os.getegid()
     if launch.uid is not None:
@@ -239,7 +239,7 @@ def _meaning(report: bytes, prepared: Prepared) -> SpawnFailed:
 
 def _by_popen(prepared: Prepared, streams: tuple[int, int, int], close: bool) -> int:
     """The same with the public interface: tries each place by itself, as exec would."""
-    from subprocess import Popen, SubprocessError  # noqa: PLC0415 - 8 ms that most never need
+    from subprocess import Popen, SubprocessError
 
     env = dict(pair.split(b"=", 1) for pair in prepared.env)
     found = errno.ENOENT

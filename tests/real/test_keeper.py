@@ -324,7 +324,7 @@ def test_when_the_host_is_killed_its_workers_are_stopped(tmp_path: Path, mark: s
 
 
 def test_a_second_keeper_on_one_state_directory_refuses(keeper: Embedded) -> None:
-    """flock for life: exit 73, one sentence, nothing touched."""
+    """Flock for life: exit 73, one sentence, nothing touched."""
     before = sorted(os.listdir(keeper.state_dir))
     argv = embedded_argv(str(keeper.state_dir), 0, os.getpid())
     second = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, check=False)
@@ -413,7 +413,7 @@ def test_a_core_that_refuses_its_configuration_ends_the_keeper(tmp_path: Path, m
 
 
 def test_a_killed_core_is_replaced_and_its_workers_run_on(tmp_path: Path, mark: str) -> None:
-    """kill -9 of the core: the same worker is held by the next one, which hears of the loss."""
+    """Kill -9 of the core: the same worker is held by the next one, which hears of the loss."""
     daemon = Daemon(tmp_path, mark, "polite")
     first, worker = (words := daemon.line("spawned"))[0], words[4]
     os.kill(int(first), signal.SIGKILL)
