@@ -40,7 +40,7 @@ def doors_of(place: str | os.PathLike[str]) -> Doors:
     text = os.fspath(place)
     if "://" not in text:
         # `run` may be a link, made because the real path is the shorter one.
-        run = os.path.realpath(os.path.join(text, "run"))  # noqa: PTH118 - pathlib costs 8 ms
+        run = os.path.realpath(os.path.join(text, "run"))
         return Doors(f"ipc://{run}/ctl.sock", f"ipc://{run}/events.sock", text)
     if text.startswith("ipc://"):
         return Doors(text, text.rpartition("/")[0] + "/events.sock")
@@ -53,7 +53,7 @@ def is_answered(endpoint: str) -> bool:
         return True
     path = endpoint.removeprefix("ipc://")
     check_path(path)
-    import socket  # noqa: PLC0415 - 3 ms that a plain command does not need
+    import socket
 
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)

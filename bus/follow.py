@@ -358,9 +358,9 @@ class Follow:
 def _count(payload: bytes) -> int:
     """How many records a frame's payload has: the head of a msgpack array, nothing more."""
     kind = payload[0]
-    if kind >> 4 == 9:  # noqa: PLR2004 - fixarray
+    if kind >> 4 == 9:
         return kind & 15
-    return int.from_bytes(payload[1 : 3 if kind == 0xDC else 5], "big")  # noqa: PLR2004
+    return int.from_bytes(payload[1 : 3 if kind == 0xDC else 5], "big")
 
 
 __all__ = ["Batch", "Follow", "Phase", "Place", "ReadRefused", "Step"]

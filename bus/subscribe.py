@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ class Subscription(Iterator[Record]):
             self._sockets.close()
             self._sockets = None
 
-    def _run(self) -> Iterator[Record]:
+    def _run(self) -> Generator[Record, None, None]:
         after = self._after
         if is_asleep(self._doors):
             if not self._live:
@@ -238,10 +238,10 @@ def stored(state_dir: str, after: Cursor | int | None) -> Iterator[tuple[Cursor,
     After None there are none; the one item tells the cursor of the end. A ledger that no daemon
     has made yet is an empty one.
     """
-    from circus.bus.reader import LedgerReader  # noqa: PLC0415 - not needed where a daemon runs
+    from circus.bus.reader import LedgerReader
 
-    directory = os.path.join(state_dir, "ledger")  # noqa: PTH118 - as in dial.py
-    if not os.path.isdir(directory):  # noqa: PTH112
+    directory = os.path.join(state_dir, "ledger")
+    if not os.path.isdir(directory):
         return
     reader = LedgerReader(directory, 0 if after is None else after)
     seq = after.seq if isinstance(after, Cursor) else after or 0

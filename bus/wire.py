@@ -268,7 +268,7 @@ def is_barrier(topic: bytes) -> bool:
 
 def decode_live(frames: Sequence[bytes]) -> Live:
     """One message of the event stream, or Malformed."""
-    if len(frames) < 2:  # noqa: PLR2004 - topic and header
+    if len(frames) < 2:
         raise Malformed(f"cannot decode the event: {len(frames)} frames")
     topic, header = frames[0], decode_header(frames[1])
     if topic == EVENT:
@@ -281,7 +281,7 @@ def decode_live(frames: Sequence[bytes]) -> Live:
 
 
 def _decode_event(frames: Sequence[bytes], header: Header) -> Live:
-    if len(frames) != 3 or header.frame_seq is None:  # noqa: PLR2004 - topic, header, payload
+    if len(frames) != 3 or header.frame_seq is None:
         raise Malformed("cannot decode the event: no payload or no first seq")
     if not 0 < header.frame_seq <= header.head_seq:
         raise Malformed("cannot decode the event: it begins after its own head")
@@ -297,7 +297,7 @@ def _unpacked(data: bytes, what: str) -> Any:
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=False)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise Malformed(f"cannot decode the {what}: {error or type(error).__name__}") from error
+        raise Malformed(f"cannot decode the {what}: {str(error) or type(error).__name__}") from error
 
 
 def _check_bytes(name: str, value: Any, length: int) -> None:

@@ -68,7 +68,7 @@ def command_line() -> click.Group:
 @click.pass_context
 def _begin(ctx: click.Context, version: bool) -> None:
     if version:
-        from importlib.metadata import version as version_of  # noqa: PLC0415 - 10 ms
+        from importlib.metadata import version as version_of
 
         click.echo(f"circusctl {version_of('circus-ledger')}")
         ctx.exit(EXIT_OK)

@@ -63,7 +63,7 @@ def _make(name: str) -> click.Command:
     line = TABLE[name]
 
     @click.pass_obj
-    def carry_out(target: Target, **given: Any) -> int:
+    def carry_out(target: Target, /, **given: Any) -> int:
         properties = {
             key: value
             for key, value in given.items()
@@ -195,7 +195,7 @@ def _stats() -> list[click.Parameter]:
 def _prepare_add(given: Properties) -> Properties:
     words = given["cmd"]
     if len(words) > 1:
-        import shlex  # noqa: PLC0415 - most commands have nothing to join
+        import shlex
 
         given["cmd"] = shlex.join(words)
     else:
@@ -277,8 +277,8 @@ TABLE: Final[Mapping[str, Line]] = {
 
 def _make_events(name: str) -> click.Command:
     @click.pass_obj
-    def carry_out(target: Target, **given: Any) -> int:
-        from circus.ctl_events import show_events  # noqa: PLC0415 - loads the vocabulary
+    def carry_out(target: Target, /, **given: Any) -> int:
+        from circus.ctl_events import show_events
 
         return show_events(target, **given)
 
@@ -301,7 +301,7 @@ def _make_events(name: str) -> click.Command:
 def _make_why(name: str) -> click.Command:
     @click.pass_obj
     def carry_out(target: Target, subject: str) -> int:
-        from circus.ctl_why import show_why  # noqa: PLC0415 - loads the vocabulary
+        from circus.ctl_why import show_why
 
         return show_why(target, subject)
 

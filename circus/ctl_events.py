@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -109,7 +109,7 @@ def human_line(record: Record) -> str:
 
 def clock(at: int) -> str:
     """Local wall time to the millisecond."""
-    moment = datetime.fromtimestamp(at // NS_PER_SECOND, tz=timezone.utc).astimezone()
+    moment = datetime.fromtimestamp(at // NS_PER_SECOND, tz=UTC).astimezone()
     return f"{moment:%Y-%m-%d %H:%M:%S}.{at % NS_PER_SECOND // NS_PER_MS:03d}"
 
 

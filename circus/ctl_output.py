@@ -19,7 +19,7 @@ HIDDEN: Final = (
     *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC),
 )  # fmt: skip
 ESCAPES: Final = {
-    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
     for code in HIDDEN
 }
 INFO_KEYS: Final = (
@@ -39,7 +39,7 @@ def plain(value: Any) -> str:
 
 def as_json(value: Any) -> str:
     """One line; bytes are hexadecimal, everything outside ASCII is escaped."""
-    import json  # noqa: PLC0415 - only for --json
+    import json
 
     return json.dumps(jsonable(value), ensure_ascii=True, separators=(", ", ": "))
 

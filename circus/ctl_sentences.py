@@ -71,7 +71,8 @@ def _exited(record: Record, body: Any) -> str:
 def _spawn(record: Record, body: Any) -> str:
     attempt = "" if body.attempt <= 1 else f", attempt {body.attempt}"
     instead = "" if body.replaces is None else f" in place of #{body.replaces}"
-    return f"{plain(record.watcher or record.actor)} wanted a process in slot {record.slot}{instead}{attempt}"
+    name = plain(record.watcher or record.actor)
+    return f"{name} wanted a process in slot {record.slot}{instead}{attempt}"
 
 
 def _spawn_failed(record: Record, body: Any) -> str:
@@ -96,7 +97,7 @@ SENTENCES: Final[dict[str, Callable[[Record, Any], str]]] = {
     "arbiter.stop": lambda _, b: f"the stop of {_names(b)} was asked for",
     "arbiter.restart": lambda _, b: f"the restart of {_names(b)} was asked for",
     "arbiter.reload": lambda _, b: f"the reload of {_names(b)} was asked for",
-    "arbiter.quit": lambda _, b: "the end of the daemon was asked for",
+    "arbiter.quit": lambda _r, _b: "the end of the daemon was asked for",
     "arbiter.stopping": lambda _, b: f"the daemon stops everything: {plain(b.reason)}",
     "watcher.added": lambda r, _: f"watcher {_subject(r)} was added and not started yet",
     "watcher.removed": lambda r, _: f"{_subject(r)} was removed",
@@ -117,8 +118,12 @@ SENTENCES: Final[dict[str, Callable[[Record, Any], str]]] = {
         f"the respawn of {_subject(r)} is put off for {_seconds(b.delay)} "
         f"after {b.failures} short or failed lives"
     ),
-    "slot.stopping": lambda r, b: f"the process of {_subject(r)} was asked to end: {plain(b.reason)}",
-    "slot.vacated": lambda r, b: f"{_subject(r)} is empty{' after a short life' if b.short else ''}",
+    "slot.stopping": lambda r, b: (
+        f"the process of {_subject(r)} was asked to end: {plain(b.reason)}"
+    ),
+    "slot.vacated": lambda r, b: (
+        f"{_subject(r)} is empty{' after a short life' if b.short else ''}"
+    ),
     "process.spawn": _spawn,
     "process.spawned": lambda r, b: (
         f"process {b.pid} of {_subject(r)} was {'found running' if b.adopted else 'started'}"

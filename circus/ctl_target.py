@@ -74,14 +74,14 @@ def FLAGS() -> list[click.Option]:  # noqa: N802 - a constant, but for click's m
 def _note(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     if value is None or option.name is None:
         return
-    if option.name == "timeout" and not 0 < value < 1e9:  # noqa: PLR2004 - 30 years; no nan, no inf
+    if option.name == "timeout" and not 0 < value < 1e9:
         raise click.BadParameter("cannot wait that long: give a positive number of seconds")
     target: Target = ctx.ensure_object(Target)
     setattr(target, option.name, value)
 
 
 def _only_one() -> str:
-    from circus.places import running_daemons  # noqa: PLC0415 - not needed where a flag says it
+    from circus.places import running_daemons
 
     running = running_daemons(os.environ)
     if len(running) == 1:

@@ -72,12 +72,12 @@ def number_or_name(text: str) -> int | str:
 
 def split(text: str) -> list[str]:
     """Words, as a shell splits them."""
-    import shlex  # noqa: PLC0415 - most commands have nothing to split
+    import shlex
 
     return shlex.split(text)
 
 
-def _number(name: str, text: str, kind: type[int] | type[float], wanted: str) -> int | float:
+def _number(name: str, text: str, kind: type[int | float], wanted: str) -> int | float:
     try:
         return kind(text)
     except ValueError as error:

@@ -10,7 +10,7 @@ the frame of any sequence number, so the walk costs what it shows, not what ther
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import click
@@ -22,6 +22,7 @@ from circus.bus.events import (
     ProcessExited,
     ProcessSpawned,
     ProcessSpawnFailed,
+    SlotStopping,
     SlotWaiting,
     WatcherAdded,
     WatcherFailed,
@@ -106,6 +107,7 @@ class _Story:
 
     def __init__(self) -> None:
         self.life: Record | None = None
+        self.begun: Record | None = None  # starting or stopping: its cause is who asked
         self.trouble: Record | None = None
         self.alive: dict[int, tuple[int, Record]] = {}
 
@@ -113,6 +115,8 @@ class _Story:
         body, spawn_id = record.body, record.spawn_id or 0
         if isinstance(body, LIFE):
             self.life = record
+            if isinstance(body, WatcherStarting | WatcherStopping):
+                self.begun = record
         elif isinstance(body, ProcessSpawned):
             self.alive[spawn_id] = (body.pid, record)
         elif isinstance(body, ProcessExited):
@@ -135,12 +139,13 @@ def _of_watcher(target: Target, name: str) -> Found:
         lines.append(f"{len(story.alive)} running: {pids}.")
     elif not isinstance(life.body, WatcherAdded | WatcherRemoved):
         lines.append("none of its processes is running.")
-    if story.trouble is not None and story.trouble.seq > life.seq or _gave_up(life):
+    if (story.trouble is not None and story.trouble.seq > life.seq) or _gave_up(life):
         trouble = story.trouble
         if trouble is not None:
             lines.append(f"last trouble at {clock(trouble.at)}: {sentence(trouble)}.")
             return Found(tuple(lines), life if _gave_up(life) else trouble)
-    return Found(tuple(lines), life)
+    settled = isinstance(life.body, WatcherStarted | WatcherStopped)
+    return Found(tuple(lines), story.begun if settled and story.begun is not None else life)
 
 
 def _gave_up(life: Record) -> bool:
@@ -171,7 +176,8 @@ def _containing(needle: bytes) -> Sieve:
 def _chain(target: Target, begin: Record) -> list[Record]:
     """From the answer back to the outside world, newest first."""
     chain = [begin]
-    while len(chain) < STEPS_MAX and (cause := _cause(chain[-1])):
+    asked = _asked_to_end(target)
+    while len(chain) < STEPS_MAX and (cause := _cause(chain[-1], asked)):
         record = next(_records_at(target, cause), None)
         if record is None:
             break
@@ -179,8 +185,23 @@ def _chain(target: Target, begin: Record) -> list[Record]:
     return chain
 
 
-def _cause(record: Record) -> int:
-    """What led to it: its cause, or what its body says it answers."""
+def _asked_to_end(target: Target) -> dict[int, int]:
+    """By spawn_id, the record in which a watcher asked its process to end."""
+    wanted = _containing(pack("slot.stopping"))
+    return {
+        record.spawn_id: record.seq
+        for record in _records(target, 0, wanted)
+        if isinstance(record.body, SlotStopping) and record.spawn_id is not None
+    }
+
+
+def _cause(record: Record, asked: Mapping[int, int]) -> int:
+    """What led to it: its cause, or what its body says it answers.
+
+    The cause of an exit is the spawn; but where the process was asked to end, that is why it did.
+    """
+    if isinstance(record.body, ProcessExited) and 0 < asked.get(record.spawn_id or 0, 0) < record.seq:
+        return asked[record.spawn_id or 0]
     armed: Any = getattr(record.body, "armed", 0)
     cause = record.cause or armed
     if not cause and record.spawn_id and record.spawn_id != record.seq:
@@ -214,6 +235,6 @@ def _told(chain: list[Record]) -> Iterator[str]:
 def _end(last: Record) -> str:
     if last.peer is not None:
         return f"  asked by {asked_by(last)}."
-    if _cause(last):
-        return f"  what led to that (#{_cause(last)}) is further back than shown or retained."
+    if last.cause:
+        return f"  what led to that (#{last.cause}) is further back than shown or retained."
     return f"  that came from outside: {plain(last.actor)} recorded it."

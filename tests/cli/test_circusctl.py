@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from circus import ctl_values
 from circus.bus.spec import OPTIONS, Unit
 from circus.circusctl import run
 from circus.client import CallError, Client
-from circus import ctl_values
 
 Serve = Callable[..., Any]
 ERROR = {"reason": "program x not found", "errno": 3}
@@ -84,7 +84,7 @@ def test_arguments_become_properties(served: Any, line: str, properties: dict[st
     """Nothing is dropped, nothing is sent as a string that is a number."""
     assert 0 == run([*answering(served, {"options": {}}), *line.split()])
     assert properties == served.requests[-1].properties
-    assert line.split()[0] == served.requests[-1].command
+    assert line.split(maxsplit=1)[0] == served.requests[-1].command
 
 
 def test_flags_stand_before_or_after_the_command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from circus.bus.names import TAGS
 
 
@@ -9,10 +11,10 @@ def table() -> str:
     """One row per name and version, in the order of the one table that knows them all."""
     rows = ["| name / v | kind | `data` |", "|---|---|---|"]
     for tag, body in TAGS.items():
-        fields = ", ".join(f"`{field.name}`" for field in body.__attrs_attrs__) or "–"
+        fields = ", ".join(f"`{field.name}`" for field in body.__attrs_attrs__) or "-"
         rows.append(f"| `{tag}` | {body.kind} | {fields} |")
     return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    sys.stdout.write(table())

@@ -47,7 +47,8 @@ def payload() -> bytes:
     rusage = {"utime": 1_000_000, "stime": 2_000_000, "maxrss": 9216}
     body = ProcessExited(6812, None, 9, core=False, rusage=rusage, wall=5, observed=6)
     stamp = Stamp(43, 40, "reaper", Moment(7, 8), 3)
-    record = encode_record(stamp, Draft(body, to="watcher:web#7", watcher="web", slot=1, spawn_id=40))
+    draft = Draft(body, to="watcher:web#7", watcher="web", slot=1, spawn_id=40)
+    record = encode_record(stamp, draft)
     return frame_payload([record], 1)
 
 
