@@ -182,7 +182,7 @@ def decode(body: bytes, schema: Mapping[str, tuple[Any, ...]]) -> list[Item]:
     try:
         items = msgpack.unpackb(body, raw=False, use_list=False, max_ext_len=0)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise LinkGarbled(f"cannot read: {error or type(error).__name__}") from error
+        raise LinkGarbled(f"cannot read: {str(error) or type(error).__name__}") from error
     if type(items) is not tuple:
         raise LinkGarbled("cannot read: not an array of items")
     for item in items:

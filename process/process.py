@@ -316,7 +316,9 @@ def _pipes(options: Mapping[str, Any]) -> Iterator[tuple[Any, tuple[int, int, in
         writes.append(write)
 
     def ours() -> list[IO[bytes] | None]:
-        streams = [os.fdopen(fd, "rb") if fd >= 0 else None for fd in reads]
+        streams: list[IO[bytes] | None] = [
+            os.fdopen(fd, "rb") if fd >= 0 else None for fd in reads
+        ]
         reads.clear()
         return streams
 

@@ -13,30 +13,24 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from circus.bus.commands import ProcessSignal, ProcessSpawn
 from circus.bus.events import (
     CoreLost,
     OrphanReaped,
     ProcessExited,
-    ProcessLost,
-    ProcessNeverRun,
     ProcessReaped,
     ProcessSignalled,
     ProcessSpawned,
     ProcessSpawnFailed,
-    ReaperReconciled,
     SignalReceived,
-)  # fmt: skip
+)
 from circus.bus.record import Body, Draft, Record
-from circus.bus.values import watcher_of
-from circus.process.core import OVER, Life, Phase, decide, evolve
+from circus.process.core import Life, evolve
 from circus.process.launch import Launch
+from circus.process.lives import Lives, Settling, draft_about
 from circus.process.sentences import spawn_failure
-
-NEVER_RUN = "the core ended between the request and the keeper"
-LOST = "the keeper that held it is gone"
 
 
 class LinkEnd(Protocol):
@@ -47,39 +41,25 @@ class LinkEnd(Protocol):
     def flush(self) -> bool: ...
 
 
-class Known:
-    """One process that is not over: whose it is and how far its life is on record."""
+class Hearing:
+    """One batch of reports on its way to becoming one frame."""
 
-    __slots__ = ("launch", "life", "owner", "slot", "watcher")
+    __slots__ = ("acks", "drafts", "lives")
 
-    def __init__(self, owner: str, watcher: str | None, slot: int | None, life: Life) -> None:
-        self.owner = owner
-        self.watcher = watcher
-        self.slot = slot
-        self.life = life
-        self.launch: Launch | None = None
+    def __init__(self, lives: Lives, acks: list[int]) -> None:
+        self.lives = lives
+        self.acks = acks
+        self.drafts: list[Draft] = []
 
-
-class Settling:
-    """A reconciliation under way: what the ledger says, and the keeper's rows so far."""
-
-    __slots__ = ("alive", "barrier", "rows", "undecided")
-
-    def __init__(
-        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int
-    ) -> None:
-        self.undecided = undecided
-        self.alive = alive
-        self.barrier = barrier
-        self.rows: dict[int, Sequence[Any]] = {}
+    def news(self, spawn_id: int, body: Body, cause: int) -> None:
+        self.lives.news(self.drafts, spawn_id, body, cause)
 
 
 class Reaper:
     """Requests out, reports in. `receive` and `flush` raise LinkClosed when the keeper is gone."""
 
     __slots__ = (
-        "_acks", "_known", "_launch_of", "_launches", "_link", "_operations", "_say", "_sent",
-        "_settling", "reconciled",
+        "_acks", "_launch_of", "_launches", "_link", "_lives", "_operations", "_say", "_sent",
     )  # fmt: skip
 
     def __init__(
@@ -91,13 +71,16 @@ class Reaper:
         self._link = link
         self._launch_of = launch_of
         self._say = say
-        self._known: dict[int, Known] = {}
+        self._lives = Lives()
         self._launches: dict[tuple[str, str], Launch] = {}
         self._sent: set[str] = set()
         self._acks: list[int] = []
         self._operations: list[Sequence[Any]] = []
-        self._settling: Settling | None = None
-        self.reconciled = False
+
+    @property
+    def reconciled(self) -> bool:
+        """Has the keeper's list been compared with the ledger?"""
+        return self._lives.reconciled
 
     def perform(self, record: Record) -> None:
         """A `process.spawn` or `process.signal` that is in the ledger: queue its operation."""
@@ -111,16 +94,14 @@ class Reaper:
             )
 
     def recorded(self, records: Sequence[Record]) -> None:
-        """The reaper's own facts are in the ledger now: ends may be acknowledged, lives forgotten."""
+        """The reaper's facts are in the ledger: ends may be acknowledged, lives forgotten."""
         for record in records:
             kind, spawn_id = type(record.body), record.spawn_id
             if spawn_id is None:
                 continue
             if kind is ProcessExited or kind is ProcessSpawnFailed:
                 self._acks.append(spawn_id)
-            known = self._known.get(spawn_id)
-            if known is not None and known.life.phase in OVER:
-                del self._known[spawn_id]
+            self._lives.forget_over(spawn_id)
 
     def receive(self) -> None:
         """Read the link; everything that is news becomes one frame."""
@@ -128,15 +109,15 @@ class Reaper:
 
     def hear(self, reports: Iterable[Sequence[Any]]) -> None:
         """Turn reports, from the link or from the last words of a keeper, into one frame."""
-        drafts: list[Draft] = []
+        hearing = Hearing(self._lives, self._acks)
         for report in reports:
-            HEARD[report[0]](self, drafts, *report[1:])
-        if drafts:
-            self._say(drafts)
+            HEARD[report[0]](hearing, *report[1:])
+        if hearing.drafts:
+            self._say(hearing.drafts)
 
     def flush(self) -> None:
         """Send acknowledgements, then requests. Until the list is settled, only the list."""
-        if self.reconciled:
+        if self._lives.reconciled:
             if self._acks:
                 self._link.send([("ack", self._acks)])
                 self._acks = []
@@ -150,12 +131,9 @@ class Reaper:
     ) -> None:
         """Ask the keeper what it holds; `undecided` are spawns without an outcome in the ledger,
         `alive` processes without an end, each by spawn_id with its spawn (or spawned) record."""
-        self._settling = Settling(undecided, alive, barrier)
+        self._lives.begin(Settling(undecided, alive, barrier))
         for spawn_id, record in undecided.items():
-            self._know(spawn_id, record, Life()).launch = self._launch(record)
-        for spawn_id, record in alive.items():
-            pid = record.body.pid if isinstance(record.body, ProcessSpawned) else 0
-            self._know(spawn_id, record, Life(Phase.RUNNING, pid))
+            self._lives.known[spawn_id].launch = self._launch(record)
         self._link.send([("list", barrier)])
 
     # -- requests ----------------------------------------------------------------------------------
@@ -163,7 +141,7 @@ class Reaper:
     def _spawn(self, record: Record, body: ProcessSpawn) -> None:
         key = (record.actor, body.spec)
         launch = self._launches.get(key)
-        known = self._know(record.seq, record, Life())
+        known = self._lives.know(record.seq, record, Life())
         if launch is None:
             try:
                 launch = self._launch_of(record)
@@ -171,7 +149,7 @@ class Reaper:
                 # It never reaches the keeper, so its failure is said like one of its reports.
                 failed = ProcessSpawnFailed("exec", errno.EINVAL, f"cannot start: {error}")
                 known.life = evolve(known.life, failed)
-                self._say([_draft(record.seq, known, failed, record.seq)])
+                self._say([draft_about(record.seq, known, failed, record.seq)])
                 return
             if not launch.by_slot:
                 self._launches[key] = launch
@@ -189,140 +167,78 @@ class Reaper:
             # Only for a better sentence about a failure of the past.
             return None
 
-    def _know(self, spawn_id: int, record: Record, life: Life) -> Known:
-        """The owner is who asked for the spawn: the actor of the command, the `to` of the fact."""
-        owner = record.actor if isinstance(record.body, ProcessSpawn) else record.to
-        known = Known(owner or "", record.watcher, record.slot, life)
-        self._known[spawn_id] = known
-        return known
 
-    # -- reports -----------------------------------------------------------------------------------
-
-    def _news(self, drafts: list[Draft], spawn_id: int, body: Body, cause: int) -> None:
-        """Say it if it is news. The life moves at once: one batch may tell a whole life."""
-        known = self._known.get(spawn_id)
-        if known is not None:
-            drafts += [_draft(spawn_id, known, fact, cause) for fact in decide(known.life, body)]
-            known.life = evolve(known.life, body)
-
-    def _hello(
-        self, drafts: list[Draft], version: int, pid: int, lost: Iterable[Sequence[Any]]
-    ) -> None:
-        drafts += [Draft(CoreLost(*one), cause=0) for one in lost]
-
-    def _held(self, drafts: list[Draft], last: bool, rows: Sequence[Sequence[Any]]) -> None:
-        settling = self._settling
-        if settling is None:
-            return
-        settling.rows.update((row[0], row) for row in rows)
-        if last:
-            self._settling = None
-            drafts += self._settle(settling)
-            self.reconciled = True
-
-    def _exited(self, drafts: list[Draft], spawn_id: int, owner: str, *seen: Any) -> None:
-        if spawn_id not in self._known:
-            # It was on record before an earlier core could acknowledge it.
-            self._acks.append(spawn_id)
-            return
-        self._news(drafts, spawn_id, ProcessExited(*seen), spawn_id)
-
-    def _failed(
-        self, drafts: list[Draft], spawn_id: int, owner: str, step: str, number: int
-    ) -> None:
-        known = self._known.get(spawn_id)
-        if known is None:
-            self._acks.append(spawn_id)
-            return
-        reason = spawn_failure(known.launch, step, number)
-        self._news(drafts, spawn_id, ProcessSpawnFailed(step, number, reason), spawn_id)
-
-    def _settle(self, settling: Settling) -> list[Draft]:
-        """The ledger against the keeper's rows, which are the truth."""
-        drafts: list[Draft] = []
-        adopted = self._settle_adopted(settling, drafts)
-        never_run = [s for s in settling.undecided if s not in settling.rows]
-        lost = [s for s in settling.alive if s not in settling.rows]
-        for spawn_id in never_run:
-            self._news(drafts, spawn_id, ProcessNeverRun(NEVER_RUN), spawn_id)
-        for spawn_id in lost:
-            pid = self._known[spawn_id].life.pid
-            self._news(drafts, spawn_id, ProcessLost(pid, LOST), spawn_id)
-        drafts.append(
-            Draft(
-                ReaperReconciled(
-                    settling.barrier, tuple(adopted), tuple(lost), tuple(never_run)
-                ),
-                cause=0,
-            )
-        )
-        return drafts
-
-    def _settle_adopted(self, settling: Settling, drafts: list[Draft]) -> list[int]:
-        adopted: list[int] = []
-        for spawn_id, row in settling.rows.items():
-            _, owner, state, pid, started, inode, _, _ = row
-            if spawn_id not in self._known and (state == "alive" or spawn_id > settling.barrier):
-                # The keeper holds what a damaged ledger has forgotten: it is ours all the same.
-                self._known[spawn_id] = Known(owner, watcher_of(owner) or None, None, Life())
-            known = self._known.get(spawn_id)
-            if known is None or state == "failed" or known.life.phase is not Phase.REQUESTED:
-                continue
-            adopted.append(spawn_id)
-            spawned = ProcessSpawned(pid, started, inode, adopted=True)
-            self._news(drafts, spawn_id, spawned, spawn_id)
-        return adopted
+def _hello(hearing: Hearing, version: int, pid: int, lost: Iterable[Sequence[Any]]) -> None:
+    hearing.drafts += [Draft(CoreLost(*one), cause=0) for one in lost]
 
 
-def _draft(spawn_id: int, known: Known, body: Body, cause: int) -> Draft:
-    return Draft(
-        body, to=known.owner, watcher=known.watcher, slot=known.slot, spawn_id=spawn_id,
-        cause=cause,
-    )  # fmt: skip
+def _held(hearing: Hearing, last: Any, rows: Sequence[Sequence[Any]]) -> None:
+    lives = hearing.lives
+    settling = lives.settling
+    if settling is None:
+        return
+    settling.rows.update((row[0], row) for row in rows)
+    if last:
+        lives.settling = None
+        hearing.drafts += lives.settle(settling)
+        lives.reconciled = True
 
 
-def _hear_spawned(
-    reaper: Reaper, drafts: list[Draft], spawn_id: int, owner: str, *seen: Any
-) -> None:
-    reaper._news(drafts, spawn_id, ProcessSpawned(*seen), spawn_id)
+def _spawned(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    hearing.news(spawn_id, ProcessSpawned(*seen), spawn_id)
 
 
-def _hear_signalled(
-    reaper: Reaper, drafts: list[Draft], seq: int, spawn_id: int, *seen: Any
-) -> None:
+def _failed(hearing: Hearing, spawn_id: int, owner: str, step: str, number: int) -> None:
+    known = hearing.lives.known.get(spawn_id)
+    if known is None:
+        hearing.acks.append(spawn_id)
+        return
+    reason = spawn_failure(known.launch, step, number)
+    hearing.news(spawn_id, ProcessSpawnFailed(step, number, reason), spawn_id)
+
+
+def _exited(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    if spawn_id not in hearing.lives.known:
+        # It was on record before an earlier core could acknowledge it.
+        hearing.acks.append(spawn_id)
+        return
+    hearing.news(spawn_id, ProcessExited(*seen), spawn_id)
+
+
+def _signalled(hearing: Hearing, seq: int, spawn_id: int, *seen: Any) -> None:
     body = ProcessSignalled(seq, *seen)
-    if spawn_id in reaper._known:
-        reaper._news(drafts, spawn_id, body, seq or spawn_id)
+    if spawn_id in hearing.lives.known:
+        hearing.news(spawn_id, body, seq or spawn_id)
     elif seq:
         # It crossed the end of the process: nobody waits for it, but it has its outcome.
-        drafts.append(Draft(body, spawn_id=spawn_id, cause=seq))
+        hearing.drafts.append(Draft(body, spawn_id=spawn_id, cause=seq))
 
 
-def _hear_reaped(reaper: Reaper, drafts: list[Draft], spawn_id: int, *seen: Any) -> None:
-    reaper._news(drafts, spawn_id, ProcessReaped(*seen), spawn_id)
+def _reaped(hearing: Hearing, spawn_id: int, *seen: Any) -> None:
+    hearing.news(spawn_id, ProcessReaped(*seen), spawn_id)
 
 
-def _hear_orphan(reaper: Reaper, drafts: list[Draft], *seen: Any) -> None:
-    drafts.append(Draft(OrphanReaped(*seen), cause=0))
+def _orphan(hearing: Hearing, *seen: Any) -> None:
+    hearing.drafts.append(Draft(OrphanReaped(*seen), cause=0))
 
 
-def _hear_os_signal(reaper: Reaper, drafts: list[Draft], signum: int) -> None:
-    drafts.append(Draft(SignalReceived(signum), cause=0))
+def _os_signal(hearing: Hearing, signum: int) -> None:
+    hearing.drafts.append(Draft(SignalReceived(signum), cause=0))
 
 
-def _hear_pong(reaper: Reaper, drafts: list[Draft], number: int) -> None:
+def _pong(hearing: Hearing, number: int) -> None:
     """It lives; nothing is on record about that."""
 
 
-HEARD: Mapping[str, Callable[..., None]] = {
-    "hello": Reaper._hello,
-    "held": Reaper._held,
-    "spawned": _hear_spawned,
-    "failed": Reaper._failed,
-    "exited": Reaper._exited,
-    "signalled": _hear_signalled,
-    "reaped": _hear_reaped,
-    "orphan": _hear_orphan,
-    "os_signal": _hear_os_signal,
-    "pong": _hear_pong,
+HEARD: Final[Mapping[str, Callable[..., None]]] = {
+    "hello": _hello,
+    "held": _held,
+    "spawned": _spawned,
+    "failed": _failed,
+    "exited": _exited,
+    "signalled": _signalled,
+    "reaped": _reaped,
+    "orphan": _orphan,
+    "os_signal": _os_signal,
+    "pong": _pong,
 }

@@ -1,0 +1,131 @@
+"""Room: process -- whose processes these are, and how far the life of each is on record.
+
+Knows:     process.core (what is news), bus.events.
+Known by:  process.reaper.
+Never:     talks to the keeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from circus.bus.commands import ProcessSpawn
+from circus.bus.events import ProcessLost, ProcessNeverRun, ProcessSpawned, ReaperReconciled
+from circus.bus.record import Body, Draft, Record
+from circus.bus.values import watcher_of
+from circus.process.core import OVER, Life, Phase, decide, evolve
+from circus.process.launch import Launch
+
+NEVER_RUN: Final = "the core ended between the request and the keeper"
+LOST: Final = "the keeper that held it is gone"
+
+
+class Known:
+    """One process that is not over: whose it is and how far its life is on record."""
+
+    __slots__ = ("launch", "life", "owner", "slot", "watcher")
+
+    def __init__(self, owner: str, watcher: str | None, slot: int | None, life: Life) -> None:
+        self.owner = owner
+        self.watcher = watcher
+        self.slot = slot
+        self.life = life
+        self.launch: Launch | None = None
+
+
+class Settling:
+    """A reconciliation under way: what the ledger says, and the keeper's rows so far."""
+
+    __slots__ = ("alive", "barrier", "rows", "undecided")
+
+    def __init__(
+        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int
+    ) -> None:
+        self.undecided = undecided
+        self.alive = alive
+        self.barrier = barrier
+        self.rows: dict[int, Sequence[Any]] = {}
+
+
+class Lives:
+    """Every process that is not over, by spawn_id."""
+
+    __slots__ = ("known", "reconciled", "settling")
+
+    def __init__(self) -> None:
+        self.known: dict[int, Known] = {}
+        self.settling: Settling | None = None
+        self.reconciled = False
+
+    def forget_over(self, spawn_id: int) -> None:
+        """Its last fact is in the ledger."""
+        known = self.known.get(spawn_id)
+        if known is not None and known.life.phase in OVER:
+            del self.known[spawn_id]
+
+    def begin(self, settling: Settling) -> None:
+        """What the ledger says, until the keeper has listed what it holds."""
+        self.settling = settling
+        for spawn_id, record in settling.undecided.items():
+            self.know(spawn_id, record, Life())
+        for spawn_id, record in settling.alive.items():
+            pid = record.body.pid if isinstance(record.body, ProcessSpawned) else 0
+            self.know(spawn_id, record, Life(Phase.RUNNING, pid))
+
+    def know(self, spawn_id: int, record: Record, life: Life) -> Known:
+        """The owner is who asked for the spawn: the actor of the command, the `to` of the fact."""
+        owner = record.actor if isinstance(record.body, ProcessSpawn) else record.to
+        known = Known(owner or "", record.watcher, record.slot, life)
+        self.known[spawn_id] = known
+        return known
+
+    def news(self, drafts: list[Draft], spawn_id: int, body: Body, cause: int) -> None:
+        """Say it if it is news. The life moves at once: one batch may tell a whole life."""
+        known = self.known.get(spawn_id)
+        if known is not None:
+            drafts += [draft_about(spawn_id, known, fact, cause) for fact in decide(known.life, body)]
+            known.life = evolve(known.life, body)
+
+    def settle(self, settling: Settling) -> list[Draft]:
+        """The ledger against the keeper's rows, which are the truth."""
+        drafts: list[Draft] = []
+        adopted = self._settle_adopted(settling, drafts)
+        never_run = [s for s in settling.undecided if s not in settling.rows]
+        lost = [s for s in settling.alive if s not in settling.rows]
+        for spawn_id in never_run:
+            self.news(drafts, spawn_id, ProcessNeverRun(NEVER_RUN), spawn_id)
+        for spawn_id in lost:
+            pid = self.known[spawn_id].life.pid
+            self.news(drafts, spawn_id, ProcessLost(pid, LOST), spawn_id)
+        drafts.append(
+            Draft(
+                ReaperReconciled(
+                    settling.barrier, tuple(adopted), tuple(lost), tuple(never_run)
+                ),
+                cause=0,
+            )
+        )
+        return drafts
+
+    def _settle_adopted(self, settling: Settling, drafts: list[Draft]) -> list[int]:
+        adopted: list[int] = []
+        for spawn_id, row in settling.rows.items():
+            _, owner, state, pid, started, inode, _, _ = row
+            if spawn_id not in self.known and (state == "alive" or spawn_id > settling.barrier):
+                # The keeper holds what a damaged ledger has forgotten: it is ours all the same.
+                self.known[spawn_id] = Known(owner, watcher_of(owner) or None, None, Life())
+            known = self.known.get(spawn_id)
+            if known is None or state == "failed" or known.life.phase is not Phase.REQUESTED:
+                continue
+            adopted.append(spawn_id)
+            spawned = ProcessSpawned(pid, started, inode, adopted=True)
+            self.news(drafts, spawn_id, spawned, spawn_id)
+        return adopted
+
+
+def draft_about(spawn_id: int, known: Known, body: Body, cause: int) -> Draft:
+    return Draft(
+        body, to=known.owner, watcher=known.watcher, slot=known.slot, spawn_id=spawn_id,
+        cause=cause,
+    )  # fmt: skip
