@@ -114,8 +114,7 @@ def from_data(data: Mapping[str, Any]) -> WatcherSpec:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
+    # Sequences stay tuples: that is what the ledger gives back, and a spec must be equal to itself.
     return dict(value) if isinstance(value, Mapping) else value
 
 
