@@ -285,7 +285,7 @@ class Follow:
     def _read_until(self, head: int) -> None:
         self.phase, self._asked, self._until = Phase.READING, None, head
 
-    # --- what READ says -----------------------------------------------------------------------------
+    # --- what READ says ---------------------------------------------------------------------------
 
     def answered(self, frames: Sequence[bytes], now: int) -> None:
         """One message from ctl; answers to questions that were given up are dropped."""
@@ -338,8 +338,9 @@ class Follow:
             after = self.place.seq or 0
             last = frame.last_seq
             if after < last and frame.first_seq <= end:
-                self.ready.append(Batch(after, frame.payload, frame.chain[:8], last))
-                self.place = Place(header.log_id, last, frame.chain[:8], frame.chain)
+                chain8 = frame.chain[:8]
+                self.ready.append(Batch(after, frame.payload, chain8, last))
+                self.place = Place(header.log_id, last, chain8, frame.chain)
         if self.place.seq == seq:
             raise Malformed(f"cannot go on after {seq}: the answer to read has nothing new")
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import zmq
 
@@ -73,7 +73,7 @@ class Subscription(Iterator[Record]):
     def __next__(self) -> Record:
         return next(self._records)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -292,6 +292,7 @@ def _fresh() -> bytes:
 
 
 __all__ = [
-    "ReadRefused", "Sieve", "Subscription", "check_ledger", "every_record", "follower", "is_asleep", "settled",
+    "ReadRefused", "Sieve", "Subscription", "check_ledger", "every_record", "follower",
+    "is_asleep", "settled",
     "sieve_for", "stored", "subscribe",
 ]  # fmt: skip

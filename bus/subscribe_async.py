@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
@@ -70,7 +70,7 @@ class AsyncSubscription(AsyncIterator[Record]):
     async def __anext__(self) -> Record:
         return await anext(self._records)
 
-    async def __aenter__(self) -> AsyncSubscription:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

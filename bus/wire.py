@@ -297,7 +297,8 @@ def _unpacked(data: bytes, what: str) -> Any:
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=False)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
-        raise Malformed(f"cannot decode the {what}: {str(error) or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        raise Malformed(f"cannot decode the {what}: {reason}") from error
 
 
 def _check_bytes(name: str, value: Any, length: int) -> None:

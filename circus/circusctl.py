@@ -66,7 +66,7 @@ def command_line() -> click.Group:
 
 
 @click.pass_context
-def _begin(ctx: click.Context, version: bool) -> None:
+def _begin(ctx: click.Context, *, version: bool) -> None:
     if version:
         from importlib.metadata import version as version_of
 

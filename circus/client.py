@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import zmq
 
@@ -29,7 +29,7 @@ NS: Final = 1_000_000_000
 
 
 class CallError(Exception):
-    """No answer came in time, or one that breaks the protocol; the text says which and what to do."""
+    """No answer in time, or one that breaks the protocol; the text says which and what to do."""
 
 
 class Client:
@@ -43,7 +43,7 @@ class Client:
         self._context: zmq.Context[Any] | None = None
         self._socket: Any = None
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -189,7 +189,7 @@ def _stats() -> list[click.Parameter]:
     ]
 
 
-# --- from arguments to properties -------------------------------------------------------------------
+# --- from arguments to properties -----------------------------------------------------------------
 
 
 def _prepare_add(given: Properties) -> Properties:

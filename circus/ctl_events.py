@@ -122,4 +122,6 @@ def _short(value: Any) -> str:
     return f'"{text}"' if " " in text else text
 
 
-__all__ = ["clock", "human_line", "json_line", "reading", "reading_errors", "record_data", "show_events"]
+__all__ = [
+    "clock", "human_line", "json_line", "reading", "reading_errors", "record_data", "show_events",
+]  # fmt: skip

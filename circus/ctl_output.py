@@ -13,7 +13,7 @@ from typing import Any, Final
 Body = Mapping[str, Any]
 Show = Callable[[Body], Iterator[str]]
 
-# What a terminal may obey instead of show: C0, DEL, C1, line and bidi controls (RELIABILITY.md 7.7).
+# What a terminal may obey instead of show: C0, DEL, C1, line and bidi controls.
 HIDDEN: Final = (
     *range(0x20), *range(0x7F, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F),
     *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC),

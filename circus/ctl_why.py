@@ -200,8 +200,9 @@ def _cause(record: Record, asked: Mapping[int, int]) -> int:
 
     The cause of an exit is the spawn; but where the process was asked to end, that is why it did.
     """
-    if isinstance(record.body, ProcessExited) and 0 < asked.get(record.spawn_id or 0, 0) < record.seq:
-        return asked[record.spawn_id or 0]
+    request = asked.get(record.spawn_id or 0, 0)
+    if isinstance(record.body, ProcessExited) and 0 < request < record.seq:
+        return request
     armed: Any = getattr(record.body, "armed", 0)
     cause = record.cause or armed
     if not cause and record.spawn_id and record.spawn_id != record.seq:

@@ -1,9 +1,9 @@
-"""A service that writes who asked for what, and what died, to a file: nothing twice, nothing left out.
+"""A service that writes who asked for what, and what died: nothing twice, nothing left out.
 
     python examples/audit_service.py STATE_DIR AUDIT_FILE
 
-Stop it, start it again, restart circusd meanwhile: it goes on after the last line that it wrote. The
-cursor is stored *in* the line, so that a line and its cursor are written together or not at all.
+Stop it, start it again, restart circusd meanwhile: it goes on after the last line that it wrote.
+The cursor is stored *in* the line, so that both are written together or not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import circus
 from circus.bus.cursor_errors import Diverged, Reset, Trimmed
@@ -25,17 +25,24 @@ WORTH_A_LINE = {"process.exited", "process.spawn_failed", "watcher.failed"}
 def main(state_dir: str, audit_file: Path) -> None:
     """Follow the record from the stored cursor, for ever."""
     start = stored_cursor(audit_file)
-    with audit_file.open("a", encoding="utf-8") as file:
-        try:
-            with circus.subscribe(state_dir, start) as records:
-                for record in records:
-                    line = audited(record)
-                    if line is not None:
-                        file.write(json.dumps({**line, "cursor": as_text(records.cursor)}) + "\n")
-                        file.flush()
-        except (Trimmed, Reset, Diverged) as error:
-            # A gap in an audit is a finding, not a detail: it is for a person to decide about.
-            sys.exit(f"audit stopped: {error}")
+    try:
+        with (
+            circus.subscribe(state_dir, start) as records,
+            audit_file.open("a", encoding="utf-8") as file,
+        ):
+            for record in records:
+                write_line(file, record, records.cursor)
+    except (Trimmed, Reset, Diverged) as error:
+        # A gap in an audit is a finding, not a detail: it is for a person to decide about.
+        sys.exit(f"audit stopped: {error}")
+
+
+def write_line(file: TextIO, record: Record, cursor: Cursor) -> None:
+    """The line and its cursor, if the record is worth one."""
+    line = audited(record)
+    if line is not None:
+        file.write(json.dumps({**line, "cursor": as_text(cursor)}) + "\n")
+        file.flush()
 
 
 def audited(record: Record) -> Mapping[str, Any] | None:

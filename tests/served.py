@@ -57,28 +57,24 @@ class ListLedger:
     def __init__(self, log_id: bytes = LOG_ID) -> None:
         self.log_id = log_id
         self.frames: list[Stored] = []
-        self.trimmed = 0
-
-    @property
-    def head(self) -> int:
-        return self.frames[-1].last_seq if self.frames else 0
-
-    @property
-    def chain(self) -> bytes:
-        return self.frames[-1].chain if self.frames else CHAIN_START
-
-    @property
-    def first_retained(self) -> int:
-        return self.trimmed + 1
+        self.head = 0
+        self.chain = CHAIN_START
+        self.first_retained = 1
 
     def append(self, payload: bytes, count: int) -> Stored:
         first = self.head + 1
         raw, chain = encode_frame(count, payload, seq=first, chain=self.chain)
-        self.frames.append(Stored(first, first + count - 1, raw, payload, chain))
+        self.head, self.chain = first + count - 1, chain
+        self.frames.append(Stored(first, self.head, raw, payload, chain))
         return self.frames[-1]
 
+    def forget_newest(self) -> None:
+        """As a power cut takes an unsynced tail."""
+        self.frames.pop()
+        self.head, self.chain = self.frames[-1].last_seq, self.frames[-1].chain
+
     def read_raw(self, after: int, bytes_max: int, /) -> Raw:
-        if after < self.trimmed:
+        if after + 1 < self.first_retained:
             raise Trimmed(self.first_retained)
         found: list[Stored] = []
         size = 0
@@ -122,6 +118,8 @@ class Served:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK)
         self._thread: threading.Thread | None = None
         self._failed: list[BaseException] = []
+        self._stop = False
+        self._waiting: tuple[int, threading.Event] | None = None
 
     # --- from the test ----------------------------------------------------------------------------
 
@@ -206,7 +204,7 @@ class Served:
         events = bind_events(context, [f"ipc://{run}/events.sock"])
         self._stream = EventStream(events, self.ledger, clock, self.incarnation)
         self._reads = Reads(self.ledger, clock)
-        self._waiting: tuple[int, threading.Event] | None = None
+        self._waiting = None
         try:
             self._loop(up, events, clock)
         except BaseException as error:  # noqa: BLE001 - told by `stop`, in the test's own thread
@@ -220,8 +218,9 @@ class Served:
 
     def _loop(self, up: threading.Event, events: Any, clock: SystemClock) -> None:
         poller = zmq.Poller()
-        for waited in (self._ctl, events, self._bell):
-            poller.register(waited, select.POLLIN)
+        poller.register(self._ctl, select.POLLIN)
+        poller.register(events, select.POLLIN)
+        poller.register(self._bell, select.POLLIN)
         up.set()
         while not self._stop:
             poller.poll(100)

@@ -165,7 +165,7 @@ def test_trimmed_history_is_an_error_not_silence(
     """The operator is told where the ledger begins."""
     served.append(3)
     served.append(3)
-    served.ledger.trimmed = 3
+    served.ledger.first_retained = 4
     assert 3 == run([*answering(served, {}), "events", "--after", "1"])
     assert "cannot read that far back" in capsys.readouterr().err
 

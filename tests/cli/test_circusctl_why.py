@@ -36,7 +36,8 @@ class Story:
         peer = {"uid": 0, "gid": 0, "pid": 77}
         started = self.say("client", commands.WatcherStart(), to=WEB, watcher="web", peer=peer)
         self.say("arbiter", events.WatcherAdded({}, "d"), watcher="web")
-        spawn = self.say(WEB, commands.ProcessSpawn("d"), started, to="reaper", watcher="web", slot=1)
+        first = commands.ProcessSpawn("d")
+        spawn = self.say(WEB, first, started, to="reaper", watcher="web", slot=1)
         about: dict[str, Any] = {"watcher": "web", "slot": 1, "spawn_id": spawn}
         self.say("reaper", events.ProcessSpawned(501, 5), spawn, **about)
         self.say(WEB, events.WatcherStarted(), started, watcher="web")

@@ -171,7 +171,7 @@ def test_trimmed_history_is_told(serve: Serve) -> None:
     served = serve().start()
     served.append(5)
     served.append(5)
-    served.ledger.trimmed = 5
+    served.ledger.first_retained = 6
     with subscribe(served.state_dir, 2) as records, pytest.raises(Trimmed) as told:
         next(records)
     assert 6 == told.value.first_seq
@@ -205,7 +205,7 @@ def test_a_history_that_diverges_while_following_is_told(serve: Serve) -> None:
     with subscribe(served.state_dir, 0) as records:
         assert [1, 2, 3, 4] == seqs(records, 4)
         served.stop()
-        served.ledger.frames.pop()
+        served.ledger.forget_newest()
         served.append(2, watcher="other")
         served.append(2, watcher="other")
         served.start()
