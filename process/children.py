@@ -60,7 +60,8 @@ class Held:
         return ("spawned", self.spawn_id, self.owner, child.pid, child.started, child.inode)
 
     def exit_report(self) -> Sequence[Any]:
-        assert self.child is not None and self.ending is not None
+        assert self.child is not None
+        assert self.ending is not None
         code, signum, core, rusage = self.ending
         return (
             "exited", self.spawn_id, self.owner, self.child.pid, code, signum, core, rusage,
@@ -153,8 +154,11 @@ class Children:
             self._tell(reports)
 
     def notice_orphans(self) -> None:
-        """Reap descendants of workers that came to us and have ended."""
-        strangers = self._kernel.strangers(self._by_pid)
+        """Reap descendants of workers that came to us and have ended.
+
+        Not while nobody listens: as zombies they keep until a core can put them on record.
+        """
+        strangers = self._kernel.strangers(self._by_pid) if self._listed else None
         if strangers:
             ended = self._kernel.reap_orphans(strangers)
             if ended:
@@ -261,3 +265,4 @@ class Children:
         self._tell(answers.copy())
         answers.clear()
         self.tell_exits()
+        self.notice_orphans()

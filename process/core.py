@@ -4,8 +4,8 @@ Knows:     bus.events, bus.record.
 Known by:  process.reaper (what a report adds to the record), process.process (standalone), replay.
 Never:     forks, waits, signals, reads a clock, logs.
 
-A report that is no news, because the keeper tells again what an earlier core recorded, has no move in
-the table, and so nothing is said about it: that is the whole of "exactly once".
+A report that is no news, because the keeper tells again what an earlier core recorded, has no
+move in the table, and so nothing is said about it: that is the whole of "exactly once".
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ FORWARDED: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGWINCH,
 )  # fmt: skip
-SOURCE: Final = "import sys; sys.path[:0]={paths!r}; from {module} import main; sys.exit(main({args!r}))"
+SOURCE: Final = (
+    "import sys; sys.path[:0]={paths!r}; from {module} import main; sys.exit(main({args!r}))"
+)
 
 
 class KeeperOptions(NamedTuple):

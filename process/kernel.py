@@ -1,7 +1,7 @@
 """Room: process -- the kernel seam: everything that supervision asks of an operating system.
 
 Knows:     process.launch, process.linux, process.spawn.
-Known by:  process.children and process.ending (through the Protocol), the simulator (implements it).
+Known by:  process.children (through the Protocol), the simulator (implements it).
 Never:     decides whom to start, signal or reap.
 
 Waiting on children, the alternatives: SIGCHLD with waitpid(-1) merges signals and steals the

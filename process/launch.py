@@ -42,8 +42,8 @@ class Launch:
     """
 
     __slots__ = (
-        "_digest", "argv", "by_slot", "close_stderr", "close_stdin", "close_stdout", "cwd", "env", "gid",
-        "limits", "plan", "ready", "uid", "umask",
+        "_digest", "argv", "by_slot", "close_stderr", "close_stdin", "close_stdout", "cwd", "env",
+        "gid", "limits", "plan", "ready", "uid", "umask",
     )  # fmt: skip
 
     def __init__(self, argv: tuple[str, ...], env: Mapping[str, str], **rest: Any) -> None:
@@ -113,8 +113,13 @@ def resolve(
         close_stdout=spec.close_child_stdout,
         close_stderr=spec.close_child_stderr,
         plan=plan_of(spec),
-        by_slot=any("circus.wid" in text.lower() for text in (spec.cmd, *spec.args, *spec.shell_args)),
+        by_slot=_names_slot(spec),
     )
+
+
+def _names_slot(spec: WatcherSpec) -> bool:
+    texts = (spec.cmd, *spec.args, *spec.shell_args)
+    return any("circus.wid" in text.lower() for text in texts)
 
 
 def plan_of(spec: WatcherSpec) -> Plan:

@@ -73,7 +73,7 @@ class LinkGarbled(Exception):
 
 
 class Link:
-    """One end. Items given to `send` leave in order with `flush`, as soon as the socket takes them."""
+    """One end. Items given to `send` leave in order, as soon as `flush` finds room for them."""
 
     __slots__ = ("_per_message", "_queue", "_ready", "_schema", "_socket")
 
@@ -124,7 +124,7 @@ class Link:
         return True
 
     def receive(self) -> list[Item]:
-        """All items that have arrived. Raises LinkClosed after the last, LinkGarbled for nonsense."""
+        """All that has arrived. Raises LinkClosed after the last, LinkGarbled for nonsense."""
         items: list[Item] = []
         for _ in range(MESSAGES_PER_RECEIVE_MAX):
             body = self._receive()

@@ -1,7 +1,7 @@
 """Room: process -- the few system calls that Python's standard library does not offer.
 
 Knows:     ctypes, the numbers of the kernel's interface.
-Known by:  process.kernel (the production seam), process.keeper_loop (what the keeper sets on itself).
+Known by:  process.kernel (the production seam), process.keeper_loop (what it sets on itself).
 Never:     decides; keeps state beyond two buffers; imports a third party.
 
 `os.waitid` drops the rusage that the kernel fills in, and `wait4` would reap. So `peek` makes the
@@ -81,9 +81,9 @@ def name_process(name: str) -> None:
 
 def close_on_exec_from(lowest: int) -> None:
     """Nothing from `lowest` up survives an exec: neither what we opened nor what we inherited."""
-    if hasattr(_libc, "close_range"):
-        if _libc.close_range(lowest, ctypes.c_uint(FD_MAX), CLOSE_RANGE_CLOEXEC) == 0:
-            return
+    close_range = getattr(_libc, "close_range", None)
+    if close_range and close_range(lowest, ctypes.c_uint(FD_MAX), CLOSE_RANGE_CLOEXEC) == 0:
+        return
     for name in os.listdir("/proc/self/fd"):
         if int(name) >= lowest:
             _keep_from_exec(int(name))

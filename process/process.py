@@ -57,8 +57,8 @@ class Process:
     """One running program.
 
     `Process(name, cmd, …)` as documented, and `Process(name, wid, cmd, …)` as Circus's code has it
-    (`wid` an int), are both accepted. Options: args, working_dir, shell, uid, gid, env (exactly what the
-    child gets, plus PATH of this program if `env` is None), rlimits, pipe_stdout, pipe_stderr,
+    (`wid` an int), are both accepted. Options: args, working_dir, shell, uid, gid, env (just what
+    the child gets, plus PATH of this program if `env` is None), rlimits, pipe_stdout, pipe_stderr,
     close_child_stdin, close_child_stdout, close_child_stderr, spawn, watcher.
 
     Raises OSError with a full sentence where the program cannot be started.
@@ -84,7 +84,7 @@ class Process:
         return self._options[name]
 
     def spawn(self) -> None:
-        """Start the program: recorded as `process.spawn`, then `process.spawned` or `spawn_failed`."""
+        """Start the program: recorded as `process.spawn`, then what became of it."""
         if self._pidfd >= 0:
             raise RuntimeError(f"cannot spawn {self.name}: it runs already; stop it first")
         self._life = Life()
@@ -144,7 +144,7 @@ class Process:
         self._signal(signum, "children", pid)
 
     def send_signal_children(self, signum: int, recursive: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Send a signal to its children, or to all its descendants; those that are gone are passed."""
+        """Send a signal to its children, or to all its descendants; the gone are passed."""
         if self._pidfd >= 0:
             self._signal(signum, "descendants" if recursive else "children", None)
 

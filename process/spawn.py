@@ -24,11 +24,14 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from circus.process.launch import Launch, executables
 
+_fork_exec: Callable[..., int] | None
 try:
-    from _posixsubprocess import fork_exec as _fork_exec
+    import _posixsubprocess
 except ImportError:
     # Another Python; the fallback is slower and does the same.
-    _fork_exec: Callable[..., int] | None = None  # type: ignore[no-redef]
+    _fork_exec = None
+else:
+    _fork_exec = getattr(_posixsubprocess, "fork_exec", None)
 
 REPORT_BYTES_MAX: Final = 4096
 DEVNULL: Final = "/dev/null"
@@ -107,17 +110,21 @@ class Spawner:
 
     def _spawn_fast(self, prepared: Prepared, streams: tuple[int, int, int]) -> int:
         if self._nofile is None:
-            return self._fast(prepared, streams, self._strange)
+            return self._try_fast(prepared, streams)
         raised = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, self._nofile)
         try:
-            return self._fast(prepared, streams, self._strange)
+            return self._try_fast(prepared, streams)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, raised)
+
+    def _try_fast(self, prepared: Prepared, streams: tuple[int, int, int]) -> int:
+        try:
+            return self._fast(prepared, streams, close=self._strange)
         except TypeError:
             # The private signature has changed.
             self._fast = _by_popen
-            return _by_popen(prepared, streams, self._strange)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, raised)
+            return _by_popen(prepared, streams, close=self._strange)
 
     def _spawn_full(
         self, launch: Launch, streams: tuple[int, int, int], identity: Identity | None
@@ -145,7 +152,7 @@ class Spawner:
 
 
 def prepare(launch: Launch) -> Prepared:
-    """Encode a launch once; the result is kept with it. Raises SpawnFailed for what exec forbids."""
+    """Encode a launch once; it keeps the result. Raises SpawnFailed for what exec forbids."""
     words = [*launch.argv, *launch.env, *launch.env.values(), launch.cwd or ""]
     if not launch.argv or not launch.argv[0]:
         raise SpawnFailed("exec", errno.ENOENT)
@@ -200,7 +207,7 @@ def _group(group: int | str, grp: Any) -> int:
         raise SpawnFailed("groups", errno.ENOENT) from error
 
 
-def _by_fork_exec(prepared: Prepared, streams: tuple[int, int, int], close: bool) -> int:
+def _by_fork_exec(prepared: Prepared, streams: tuple[int, int, int], *, close: bool) -> int:
     """The one place that knows the private signature (the same in CPython 3.11, 3.12, 3.13)."""
     assert _fork_exec is not None
     read, write = _report_pipe()
@@ -237,7 +244,7 @@ def _meaning(report: bytes, prepared: Prepared) -> SpawnFailed:
     return SpawnFailed("exec", int(number, 16))
 
 
-def _by_popen(prepared: Prepared, streams: tuple[int, int, int], close: bool) -> int:
+def _by_popen(prepared: Prepared, streams: tuple[int, int, int], *, close: bool) -> int:
     """The same with the public interface: tries each place by itself, as exec would."""
     from subprocess import Popen, SubprocessError
 
@@ -279,7 +286,8 @@ def _become(
     write, nofile, strange = around
     step = "signals"
     try:
-        for step, act in _steps(launch, streams, identity, nofile):
+        for name, act in _steps(launch, streams, identity, nofile):
+            step = name
             act()
         step = "exec"
         if strange:

@@ -2,7 +2,7 @@
 
 Knows:     process.keeper, link, reaper; /proc.
 Known by:  nobody.
-Never:     sleeps; leaves a process behind (the last fixture looks for its mark in every environment).
+Never:     sleeps; leaves a process behind (a fixture looks for its mark in every environment).
 """
 
 from __future__ import annotations
@@ -255,7 +255,8 @@ def test_failing_and_good_spawns_are_never_confused(keeper: Embedded) -> None:
 
 def test_an_orphan_comes_to_the_keeper_and_is_reaped(keeper: Embedded) -> None:
     """A double fork leaves a process to the sub-reaper; its end is reported."""
-    spawn_id = keeper.spawn(keeper.launch("sh", "-c", "(sh -c 'read x <&3; exit 3' 3<&0 &) ; exit 0"))
+    program = "(sh -c 'read x <&3; exit 3' 3<&0 &) ; exit 0"
+    spawn_id = keeper.spawn(keeper.launch("sh", "-c", program))
     seen = keeper.until(lambda seen: _count(seen, "orphan") and _count(seen, "exited"))
     orphan = next(r for r in seen if r[0] == "orphan")
     assert (3, None) == orphan[2:]
@@ -319,7 +320,7 @@ def test_when_the_host_is_killed_its_workers_are_stopped(tmp_path: Path, mark: s
     assert 0 == _wait(keeper.pid)
     words = last_words.read(str(tmp_path))
     ends = {r[1]: r[5] for r in words if r[0] == "exited"}
-    assert quick in ends and stubborn in ends
+    assert {quick, stubborn} == set(ends)
     keeper.link.close()
 
 
@@ -353,7 +354,7 @@ def test_a_core_that_speaks_nonsense_is_dropped(tmp_path: Path, mark: str) -> No
     keeper.wait("spawned")
     os.write(keeper.link.fileno(), b"\xc1nonsense")
     with pytest.raises(LinkClosed):
-        keeper.until(lambda seen: False)
+        keeper.until(lambda seen: len(seen) < 0)
     assert 0 == keeper.end()
 
 
@@ -374,7 +375,7 @@ def test_the_keeper_loads_no_third_party_but_msgpack(tmp_path: Path) -> None:
     assert [] == [name for name in modules if name.startswith("circus.bus")]
 
 
-# -- with a core of its own ---------------------------------------------------------------------------
+# -- with a core of its own ---------------------------------------------------------------------
 
 
 class Daemon:
@@ -421,7 +422,8 @@ def test_a_killed_core_is_replaced_and_its_workers_run_on(tmp_path: Path, mark: 
     assert first != hello[0]
     assert first in " ".join(hello)
     held = " ".join(daemon.line("held"))
-    assert "'alive'" in held and worker in held
+    assert "'alive'" in held
+    assert worker in held
     daemon.process.send_signal(signal.SIGTERM)
     assert 5 == daemon.end()
 

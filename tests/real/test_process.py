@@ -140,7 +140,10 @@ def test_waiting_has_an_end(start: Start) -> None:
 
 def test_wrong_options_are_refused_before_anything_runs() -> None:
     """Unknown, repeated, or no command at all."""
-    for words, options in ((("x", "true"), {"nope": 1}), (("x", "true"), {"cmd": "y"}), (("x",), {})):
+    wrong: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+        (("x", "true"), {"nope": 1}), (("x", "true"), {"cmd": "y"}), (("x",), {}),
+    ]  # fmt: skip
+    for words, options in wrong:
         with pytest.raises(TypeError):
             Process(*words, **options)
 
