@@ -27,9 +27,8 @@ from circus.arbiter.config_options import (
 )
 from circus.arbiter.config_problems import ConfigProblems, Document, Problem, Section, Setting
 from circus.arbiter.config_settings import structure_settings
-from circus.arbiter.config_values import Config, Settings
+from circus.arbiter.config_values import Config, Settings, to_configure
 from circus.bus.codec import pack
-from circus.bus.commands import ArbiterConfigure
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.vault import Vault
 
@@ -95,16 +94,6 @@ def config_of_mappings(
     if problems:
         raise ConfigProblems(problems)
     return _config(specs, settings or Settings(), "library")
-
-
-def to_configure(config: Config) -> ArbiterConfigure:
-    """The command that carries a configuration to the arbiter."""
-    return ArbiterConfigure(
-        watchers=tuple(to_data(spec) for spec in config.watchers),
-        settings={"warmup_delay": config.settings.warmup_delay},
-        digest=config.digest,
-        source=config.source,
-    )
 
 
 def _config(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import attr
 
-from circus.bus.spec import WatcherSpec
+from circus.bus.commands import ArbiterConfigure
+from circus.bus.spec import WatcherSpec, to_data
 
 
 def setting(default: Any, help: str, *, kind: str = "text", toml: Any = None) -> Any:  # noqa: A002
@@ -51,3 +52,13 @@ class Config:
     settings: Settings
     digest: str
     source: Literal["file", "library"]
+
+
+def to_configure(config: Config, source: str | None = None) -> ArbiterConfigure:
+    """The command that carries a configuration to the arbiter."""
+    return ArbiterConfigure(
+        watchers=tuple(to_data(spec) for spec in config.watchers),
+        settings={"warmup_delay": config.settings.warmup_delay},
+        digest=config.digest,
+        source=source or config.source,
+    )

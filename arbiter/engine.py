@@ -15,8 +15,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attr
 import zmq
@@ -41,6 +40,9 @@ PING_NS: Final = 5 * NS_PER_SECOND
 SLOW_THREADS: Final = 1
 IDLE_AFTER_MS: Final = 50
 EX_SOFTWARE: Final = 70
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Ended(Exception):
@@ -71,6 +73,8 @@ class Calls:
     def aside(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run `work` in a thread of ours, `done(result)` in the loop."""
         if self._slow is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 7 ms, seldom used
+
             self._slow = ThreadPoolExecutor(SLOW_THREADS, "slow-question")
         future = self._slow.submit(work)
         future.add_done_callback(lambda _: self.call(lambda: done(future.result())))

@@ -51,8 +51,8 @@ class Hub(Exchange, Protocol):
 class ReaperPort(Hands, Protocol):
     """The reaper's shell as the loop sees it."""
 
-    reconciled: bool
-
+    @property
+    def reconciled(self) -> bool: ...
     def receive(self) -> None: ...
     def flush(self) -> object: ...
     def reconcile(

@@ -7,14 +7,11 @@ Never:     records, sends, decides: a wish that cannot be is refused with Circus
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import attr
 
-from circus.arbiter.config_options import SIGNAL_MAX, signal_number
 from circus.arbiter.projection import Projection, WatcherView
 from circus.bus import commands
 from circus.bus.record import Command
@@ -138,6 +135,8 @@ class _Asked:
         value = self.typed(name, (int, str))
         if value is None:
             return None
+        from circus.arbiter.config_options import SIGNAL_MAX, signal_number  # noqa: PLC0415 - slow
+
         number = value if isinstance(value, int) else signal_number(value)
         if number is None or not 0 < number <= SIGNAL_MAX:
             raise Refusal("signal invalid")
@@ -146,8 +145,12 @@ class _Asked:
 
 def _matcher(how: str, name: str) -> Callable[[str], object]:
     if how == "glob":
+        import fnmatch  # noqa: PLC0415 - off the way to the first worker
+
         return lambda key: fnmatch.fnmatchcase(key, name)
     if how == "regex":
+        import re  # noqa: PLC0415 - off the way to the first worker
+
         try:
             return re.compile(name).match
         except re.error as error:
@@ -163,27 +166,15 @@ def _whole(reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return reply or {}
 
 
-def _info(reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return {"info": reply}
-
-
-def _life(one: Callable[[_Asked], Command], many: Callable[[_Asked, Any], Command]) -> Any:
-    """start, stop, restart, reload: to one watcher directly, to several through the arbiter."""
+def _life(many: Callable[[_Asked, Any], Command]) -> Any:
+    """start, stop, restart, reload: through the arbiter, which remembers what an operator wants."""
 
     def make(asked: _Asked) -> Wish:
         views = asked.matched()
-        if views is not None and len(views) == 1:
-            return Wish(views[0].address, one(asked), _info)
         names = None if views is None else tuple(view.name.lower() for view in views)
-        return Wish(ARBITER, many(asked, names), _no_fields)
+        return Wish(ARBITER, many(asked, names), _whole)
 
     return make
-
-
-def _reload_one(asked: _Asked) -> Command:
-    return commands.WatcherReload(
-        asked.typed("graceful", bool, True), asked.typed("sequential", bool, False)
-    )
 
 
 def _reload_many(asked: _Asked, names: Any) -> Command:
@@ -267,19 +258,10 @@ _MATCHING: Final = ("name", "match")
 
 # Command → (how to make it, properties it must have, properties it may have).
 VERBS: Final[Mapping[str, tuple[Any, tuple[str, ...], tuple[str, ...]]]] = {
-    "start": (
-        _life(lambda _: commands.WatcherStart(), lambda _, names: commands.ArbiterStart(names)),
-        (), _MATCHING,
-    ),
-    "stop": (
-        _life(lambda _: commands.WatcherStop(), lambda _, names: commands.ArbiterStop(names)),
-        (), _MATCHING,
-    ),
-    "restart": (
-        _life(lambda _: commands.WatcherRestart(), lambda _, names: commands.ArbiterRestart(names)),
-        (), _MATCHING,
-    ),
-    "reload": (_life(_reload_one, _reload_many), (), (*_MATCHING, "graceful", "sequential")),
+    "start": (_life(lambda _, names: commands.ArbiterStart(names)), (), _MATCHING),
+    "stop": (_life(lambda _, names: commands.ArbiterStop(names)), (), _MATCHING),
+    "restart": (_life(lambda _, names: commands.ArbiterRestart(names)), (), _MATCHING),
+    "reload": (_life(_reload_many), (), (*_MATCHING, "graceful", "sequential")),
     "incr": (_resize(commands.WatcherIncr), ("name",), ("nb",)),
     "decr": (_resize(commands.WatcherDecr), ("name",), ("nb",)),
     "set": (_set, ("name", "options"), ()),

@@ -11,7 +11,6 @@ begun, then the sockets, then the keeper's list; actors hear nothing before that
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,7 +18,6 @@ from typing import Any, Final
 import attr
 import zmq
 
-from circus.arbiter.config_options import show_option, spec_to_add, validate_options
 from circus.arbiter.engine import Engine, EndWatch, Parts
 from circus.arbiter.launches import Launches
 from circus.arbiter.outcomes import Outcomes
@@ -77,6 +75,8 @@ class WireOptions:
 
     def changes(self, options: Mapping[str, Any], current: WatcherSpec) -> dict[str, Any]:
         """For `set`."""
+        from circus.arbiter.config_options import validate_options  # noqa: PLC0415 - cattrs
+
         try:
             values = validate_options(options, current, self._vault)
         except ValueError as error:
@@ -88,6 +88,8 @@ class WireOptions:
         """For `add`."""
         given = dict(options)
         name, cmd, args = given.pop("name"), given.pop("cmd"), given.pop("args", None)
+        from circus.arbiter.config_options import spec_to_add  # noqa: PLC0415 - cattrs
+
         try:
             spec = spec_to_add(name, cmd, given, args=args, vault=self._vault)
         except ValueError as error:
@@ -133,7 +135,7 @@ def open_engine(wiring: Wiring) -> Engine:
         reaper=lambda say: Reaper(wiring.link, launches.of, say),
     )  # fmt: skip
     runtime = Runtime(ports, past, seed)
-    sources = Sources(projection, wiring.settings, sample, show_option, os.getpid())
+    sources = Sources(projection, wiring.settings, sample, _shown, os.getpid())
     engine = Engine(
         Parts(
             runtime=runtime, ledger=ledger, syncer=syncer, link=wiring.link, stream=stream,
@@ -156,13 +158,19 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
     started = events.CoreStarted(
         version=VERSION, pid=os.getpid(), keeper_pid=wiring.keeper_pid, boot_id=boot_id(),
         host=kernel.nodename, kernel=kernel.release, uid=os.geteuid(),
-        python=platform.python_version(), seed=seed,
+        python=".".join(map(str, sys.version_info[:3])), seed=seed,
     )  # fmt: skip
     runtime.say((Draft(started), *_ledger_findings(ledger)))
     runtime.switchboard.flush()
     ledger.sync(parts.clock.now())
     runtime.reaper.reconcile(past.spawns.undecided, past.spawns.alive, ledger.head)
     runtime.command(ARBITER, wiring.configure)
+
+
+def _shown(name: str, value: Any) -> Any:
+    from circus.arbiter.config_options import show_option  # noqa: PLC0415 - cattrs
+
+    return show_option(name, value)
 
 
 def _ledger_findings(ledger: Ledger) -> list[Draft]:

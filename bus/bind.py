@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import zmq
@@ -70,7 +69,7 @@ def _bind(bound: zmq.Socket[bytes], endpoint: str) -> None:
         return
     path = endpoint.removeprefix("ipc://")
     check_path(path)
-    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     before = os.umask(SOCKET_MASK)
     try:
         bound.bind(endpoint)

@@ -8,12 +8,11 @@ Never:     is imported by a core.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Final, Protocol
 
 from circus.bus.values import Moment
 
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class Clock(Protocol):
@@ -31,4 +30,5 @@ class SystemClock:
 
 def boot_id() -> str:
     """Names this boot: no pid or boot time of another boot means anything in this one."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
+    with open(BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()

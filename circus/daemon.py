@@ -16,14 +16,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import attr
-
-from circus.arbiter.config import Config, ConfigProblems, load, to_configure
+from circus.arbiter.config_cache import load_cached
+from circus.arbiter.config_problems import ConfigProblems
+from circus.arbiter.config_values import Config, to_configure
 from circus.arbiter.verbs import Refusal
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus.ledger import StorageFailed
 from circus.bus.vault import Vault, VaultError
-from circus.circusd import EX_CANTCREAT, EX_CONFIG, EX_NOINPUT
 from circus.operator_log import OperatorLog
 from circus.places import Places, places_in
 from circus.process.linux import name_process
@@ -38,16 +37,18 @@ COMM: Final = "circus-core"
 class Source:
     """The configuration file, read at the start and again on SIGHUP and `reloadconfig`."""
 
-    def __init__(self, path: str, vault: Vault, *, insecure_tcp: bool) -> None:
+    def __init__(self, path: str, vault: Vault, *, cache: str, insecure_tcp: bool) -> None:
         self.path = path
         self.vault = vault
+        self._cache = cache
         self._insecure_tcp = insecure_tcp
 
     def read(self) -> Config:
         """The file as it is now; ConfigProblems has all that is wrong with it."""
-        config = load(
-            self.path, os.environ, vault=self.vault, insecure_tcp=self._insecure_tcp
-        )
+        config = load_cached(
+            self.path, os.environ, vault=self.vault, cache=self._cache,
+            insecure_tcp=self._insecure_tcp,
+        )  # fmt: skip
         self.vault.save()
         return config
 
@@ -55,7 +56,7 @@ class Source:
         """The command for the arbiter. SIGHUP reloads the watchers of an ini file, as Circus does,
         and the configuration of a native one (DESIGN.md, 10)."""
         native = self.path.endswith(".toml")
-        return attr.evolve(to_configure(config), source="file" if native else "library")
+        return to_configure(config, "file" if native else "library")
 
     def reload(self) -> commands.ArbiterConfigure:
         """For `reloadconfig`: a bad file is refused and changes nothing."""
@@ -68,6 +69,7 @@ class Source:
 
 def main(argv: Sequence[str]) -> int:
     """LINK_FD STATE_DIR CONFIG INSECURE_TCP(0|1) LOG_LEVEL(""): what the keeper starts."""
+    gc.disable()  # until everything that stays is there: it would look at it twenty times
     link_fd, state_dir, path, insecure_tcp, log_level = argv
     name_process(COMM)
     _take_signals()
@@ -75,7 +77,8 @@ def main(argv: Sequence[str]) -> int:
     places = places_in(state_dir)
     try:
         vault = Vault.open(places.vault)
-        source = Source(path, vault, insecure_tcp=insecure_tcp == "1")
+        cache = f"{places.state}/configuration"
+        source = Source(path, vault, cache=cache, insecure_tcp=insecure_tcp == "1")
         config = source.read()
         settings = config.settings
         log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
@@ -84,10 +87,10 @@ def main(argv: Sequence[str]) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         print("circusd: nothing was started", file=sys.stderr)
-        return EX_NOINPUT if error.unreadable else EX_CONFIG
+        return os.EX_NOINPUT if error.unreadable else os.EX_CONFIG
     except (VaultError, StorageFailed) as error:
         print(f"circusd: {error}", file=sys.stderr)
-        return EX_CANTCREAT
+        return os.EX_CANTCREAT
 
 
 def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wiring:
@@ -110,8 +113,8 @@ def _run(wiring: Wiring, log: OperatorLog) -> int:
     engine.parts.runtime.switchboard.observers.append(log)
     engine.when_idle(log.start)
     # What is alive now stays alive: the collector need not look at it again.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     try:
         return engine.run()
     finally:

@@ -10,7 +10,6 @@ has nothing else to do; until then notable records wait in the queue.
 
 from __future__ import annotations
 
-import logging
 import queue
 import sys
 import threading
@@ -20,13 +19,15 @@ from typing import Any, Final, TextIO
 from circus.bus import events
 from circus.bus.record import Body, Record, fields_of
 
-DEBUG: Final = logging.DEBUG
-INFO: Final = logging.INFO
-WARNING: Final = logging.WARNING
-ERROR: Final = logging.ERROR
+# The numbers of the standard library's logging, whose import would cost 6 ms.
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+DEBUG: Final = "debug"
+INFO: Final = "info"
+WARNING: Final = "warning"
+ERROR: Final = "error"
 
 # What an operator wants to read, how loud, and in which words. Everything else is in the ledger.
-NOTABLE: Final[Mapping[type[Body], tuple[int, str]]] = {
+NOTABLE: Final[Mapping[type[Body], tuple[str, str]]] = {
     events.CoreStarted: (INFO, "core started"),
     events.CoreReady: (INFO, "Arbiter now waiting for commands"),
     events.CoreLost: (ERROR, "an earlier core ended unasked"),
@@ -62,7 +63,7 @@ class OperatorLog:
     """An observer of the switchboard; `start` when the daemon is idle, `close` at its end."""
 
     def __init__(self, level: str = "info", output: str = "-") -> None:
-        self._level = logging.getLevelNamesMapping()[level.upper()]
+        self._level = LEVELS[level]
         self._output = output
         self._lines: queue.Queue[Record | None] = queue.Queue(LINES_WAITING_MAX)
         self._thread: threading.Thread | None = None
@@ -71,7 +72,7 @@ class OperatorLog:
     def observe(self, record: Record) -> None:
         """Queue a notable record; a full queue drops it, and the log says how many it lacks."""
         notable = NOTABLE.get(type(record.body))
-        if notable is None or notable[0] < self._level:
+        if notable is None or LEVELS[notable[0]] < self._level:
             return
         try:
             self._lines.put_nowait(record)
@@ -97,7 +98,7 @@ class OperatorLog:
         record = self._lines.get()
         while record is not None:
             level, text = NOTABLE[type(record.body)]
-            say(logging.getLevelName(level).lower(), text, **_values(record))
+            say(level, text, **_values(record))
             if self._dropped:
                 say("warning", "log lines dropped", count=self._dropped)
                 self._dropped = 0
