@@ -40,7 +40,7 @@ class Held:
         self.plan = plan
         self.child: Child | None = None
         self.ending: Ending | None = None
-        self.seen = (0, 0)
+        self.seen: tuple[int, int] = (0, 0)
         self.failed: tuple[str, int] | None = None
         self.signal_seq = 0
         self.signal_outcome: tuple[int, tuple[int, ...], int] = (0, (), 0)

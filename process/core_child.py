@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from circus.process.launch import Launch
 from circus.process.spawn import Spawner
@@ -26,6 +26,20 @@ BACKOFF_SECONDS: Final = (1, 2, 5, 10, 20, 30)
 NS_PER_SECOND: Final = 1_000_000_000
 # sysexits: what a core that cannot live with its configuration ends with.
 HOPELESS: Final = range(64, 79)
+
+
+class KeeperOptions(NamedTuple):
+    """`start_core` gives the core's argv for the descriptor of its end of the link.
+
+    Embedded in a program that uses the library there is no core to start: `link_fd` is the keeper's
+    end of the link, inherited, and `host_pid` the program, whose end is the end of its workers.
+    """
+
+    state_dir: str
+    start_core: Callable[[int], Sequence[str]] | None = None
+    link_fd: int = -1
+    host_pid: int = 0
+    no_new_privs: bool = False
 
 
 class CoreChild:
@@ -86,7 +100,7 @@ class CoreChild:
         pid, self.pid, self.pidfd, self.due = self.pid, 0, -1, None
         exited = seen.si_code == os.CLD_EXITED
         ending = (seen.si_status, None) if exited else (None, seen.si_status)
-        self.lost.append((pid, *ending))
+        self.lost.append((pid, ending[0], ending[1]))
         return ending
 
     def put_off(self) -> None:
@@ -103,3 +117,11 @@ class CoreChild:
     def hopeless(self, code: int | None) -> bool:
         """The very first core refused its configuration: a second one would too."""
         return self.starts == 1 and not self.ready and code in HOPELESS
+
+
+class Start(NamedTuple):
+    """What is there when the loop begins."""
+
+    core: CoreChild | None
+    wake_fd: int
+    spawner: Spawner

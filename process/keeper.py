@@ -14,10 +14,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-from circus.process.core_child import CoreChild
+from circus.process.core_child import CoreChild, KeeperOptions, Start
 from circus.process.spawn import Spawner
 
 EX_USAGE: Final = 64
@@ -29,28 +29,6 @@ FORWARDED: Final = (
 SOURCE: Final = (
     "import sys; sys.path[:0]={paths!r}; from {module} import main; sys.exit(main({args!r}))"
 )
-
-
-class KeeperOptions(NamedTuple):
-    """`start_core` gives the core's argv for the descriptor of its end of the link.
-
-    Embedded in a program that uses the library there is no core to start: `link_fd` is the keeper's
-    end of the link, inherited, and `host_pid` the program, whose end is the end of its workers.
-    """
-
-    state_dir: str
-    start_core: Callable[[int], Sequence[str]] | None = None
-    link_fd: int = -1
-    host_pid: int = 0
-    no_new_privs: bool = False
-
-
-class Start(NamedTuple):
-    """What is there when the loop begins."""
-
-    core: CoreChild | None
-    wake_fd: int
-    spawner: Spawner
 
 
 def run_keeper(options: KeeperOptions) -> int:

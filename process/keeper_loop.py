@@ -18,8 +18,7 @@ from typing import Any, Final
 
 from circus.process import last_words, linux
 from circus.process.children import Children
-from circus.process.core_child import CoreChild
-from circus.process.keeper import KeeperOptions, Start
+from circus.process.core_child import CoreChild, KeeperOptions, Start
 from circus.process.kernel import LinuxKernel
 from circus.process.link import VERSION, Link, LinkClosed, LinkGarbled
 from circus.process.stop_plans import NOTHING_DUE, StopPlans

@@ -17,7 +17,7 @@ import select
 import shlex
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import IO, Any, Final
 
 from circus.bus.clock import SystemClock
@@ -269,7 +269,8 @@ def _options(words: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         wrong = ", ".join(sorted(twice | unknown))
         raise TypeError(f"Process got unknown or repeated options: {wrong}")
     whole = {"wid": 0, **MARKS, **DEFAULTS, **positional, **given}
-    if not isinstance(whole.get("cmd"), str) or not whole["cmd"].strip():
+    cmd: object = whole.get("cmd")
+    if not isinstance(cmd, str) or not cmd.strip():
         raise TypeError("Process needs a cmd: the program and its arguments")
     return whole
 
@@ -302,7 +303,7 @@ def _words(args: str | Iterable[Any] | None) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _pipes(options: Mapping[str, Any]) -> Iterator[tuple[Any, tuple[int, int, int]]]:
+def _pipes(options: Mapping[str, Any]) -> Generator[tuple[Any, tuple[int, int, int]], None, None]:
     """Pipes for stdout and stderr as Circus makes them; our ends are closed where nobody runs."""
     reads: list[int] = []
     writes: list[int] = []
