@@ -1,8 +1,8 @@
 """Room: replay -- one run of the world from one number: options, commands and faults by chance.
 
-Knows:     replay.world.
+Knows:     replay.world, replay.laws.
 Known by:  tests, `python -m circus.replay SEED [STEPS]`.
-Never:     checks: the world does.
+Never:     checks: the world and the laws do.
 
 Swarm testing: each run draws which faults it has and how often, many of them never, so that what
 one fault would hide another run can find.
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import attr
 
+from circus.replay.laws import uphold
 from circus.replay.world import Cast, World
 
 STEPS: Final = 400
@@ -44,7 +45,7 @@ class Weather:
 
 
 def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
-    """One whole run, with everything settled at its end."""
+    """One whole run: settled at its end, and all three laws upheld."""
     world = World(seed, cast)
     chance = world.agenda.chance
     weather = Weather.drawn(chance)
@@ -56,6 +57,7 @@ def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
         if not world.step():
             break
     world.settle()
+    uphold(world)
     return world
 
 

@@ -141,7 +141,9 @@ class SimCore:
         runtime.say((Draft(started), *self._findings()))
         runtime.switchboard.flush()
         self.ledger.sync(self._clock.now())
-        runtime.reaper.reconcile(past.spawns.undecided, past.spawns.alive, self.ledger.head)
+        spawns = past.spawns
+        without_end = {s: r for s, r in spawns.alive.items() if s not in spawns.exited}
+        runtime.reaper.reconcile(spawns.undecided, without_end, self.ledger.head)
         runtime.command(ARBITER, self._around.configure)
 
     def _findings(self) -> list[Draft]:

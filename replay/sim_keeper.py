@@ -19,7 +19,7 @@ from circus.process.stop_plans import NOTHING_DUE, StopPlans
 from circus.replay.agenda import Agenda
 from circus.replay.sim_bus import SimLink
 from circus.replay.sim_kernel import SimKernel
-from circus.replay.truth import Fact, Obeyed, Settled, Told
+from circus.replay.truth import CoreLost, Fact, Obeyed, Settled, Told
 
 KEEPER_PID: Final = 1
 NOTICE_DELAY_MAX: Final = 2_000_000
@@ -85,6 +85,7 @@ class SimKeeper:
             self._end()
             return
         self._lost.append((pid, code, signum))
+        self._host.happened(CoreLost(pid))
         self.agenda.later(self.agenda.some(RESTART_DELAY_MAX), self._host.core_due)
 
     # --- signals and the end ------------------------------------------------------------------------

@@ -79,9 +79,9 @@ class Settled(NamedTuple):
 
 
 class CoreLost(NamedTuple):
-    """The core died without being asked to; its `incarnation` says nothing more."""
+    """The keeper has seen that the core died without being asked to."""
 
-    incarnation: int
+    pid: int
 
 
 Fact: TypeAlias = (

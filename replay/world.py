@@ -37,11 +37,12 @@ from circus.replay.sim_bus import SimBus, SimLink
 from circus.replay.sim_core import MakeReaper, SimCore, Surroundings
 from circus.replay.sim_disk import SimDisk
 from circus.replay.sim_keeper import MakeChildren, SimKeeper
-from circus.replay.truth import CoreLost, Fact
+from circus.replay.truth import Fact
 
 SIGKILL: Final = 9
 SETTLE_STEPS_MAX: Final = 20_000
 SETTLE_NS: Final = 120_000_000_000
+REST_NS: Final = 300_000_000  # more than any delay on the way to a record
 POWER_OFF_NS: Final = 5_000_000_000
 NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
 
@@ -79,13 +80,13 @@ class World:
         if self.core is None and self.ended is None and self.keeper.link is None:
             self.agenda.later(0, self.core_due)
 
-    def command(self, name: str, **properties: Any) -> bool:
+    def command(self, verb: str, /, **properties: Any) -> bool:
         """A client's command, by Circus's name; False if nobody was there or it was refused."""
         core = self.core
         if core is None or self.ended is not None:
             return False
         try:
-            wished = wish(name, properties, core.projection, _Options(self._configure))
+            wished = wish(verb, properties, core.projection, _Options(self._configure))
         except Refusal:
             return False
         if isinstance(wished, Answered):
@@ -162,8 +163,18 @@ class World:
         self.agenda.crash_at = None
         self.keeper.kernel.become_calm()
         self.run_for(SETTLE_NS)
+        self._come_to_rest()
         for checker in self.truth.checkers:
             checker.rested(self)
+
+    def _come_to_rest(self) -> None:
+        """Workers may still grow too old; between two such events nothing is under way."""
+        for _ in range(SETTLE_STEPS_MAX):
+            due = self.agenda.next_due()
+            if due is None or due > self.agenda.boot + REST_NS:
+                return
+            self.step()
+        raise AssertionError(f"no rest: {self.truth.repeat}")
 
     # --- what there is to see ---------------------------------------------------------------------------
 
@@ -201,7 +212,7 @@ class World:
 
     def happened(self, fact: Fact) -> None:
         """The kernel's or the keeper's."""
-        self._tell(fact)
+        self.truth.happened(fact)
 
     def over(self, code: int) -> None:
         """The keeper has ended."""
@@ -245,18 +256,13 @@ class World:
     def _lose_core(self) -> None:
         core, self.core = self.core, None
         self.disk.lose_process()
-        incarnation = core.incarnation if core is not None else 0
         self.keeper.lose_core(core.pid if core is not None else 0, None, SIGKILL)
-        self._tell(CoreLost(incarnation))
 
     def _guard(self, happening: Callable[[], None]) -> None:
         try:
             happening()
         except Crash:
             self._lose_core()
-
-    def _tell(self, fact: Fact) -> None:
-        self.truth.happened(fact)
 
 
 class _Options:
