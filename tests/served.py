@@ -225,7 +225,7 @@ class Served:
         while not self._stop:
             poller.poll(100)
             self._stream.receive()
-            while self._ctl.get(zmq.EVENTS) & zmq.POLLIN:
+            while int(self._ctl.get(zmq.EVENTS)) & zmq.POLLIN:
                 self._request(self._ctl.recv_multipart())
             boot = clock.now().boot
             self._stream.beat(boot)
