@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attr
@@ -23,7 +23,7 @@ from circus.arbiter.launches import Launches
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
-from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.runtime import Ports, ReaperPort, Runtime, recover
 from circus.arbiter.verbs import Options, Refusal
 from circus.bus import commands, events
 from circus.bus.bind import bind_ctl, bind_events
@@ -64,6 +64,8 @@ class Wiring:
     settings: Mapping[str, Any]
     transport: str = "zmq"
     observers: Sequence[Observer] = ()
+    # The library puts itself between the reaper and its inbox (ADR-0071).
+    hands: Callable[[Reaper, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
 
 
 class WireOptions:
@@ -130,10 +132,13 @@ def open_engine(wiring: Wiring) -> Engine:
         else ZmqExchange(context, incarnation)
     )
     seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
+    def hands(say: Callable[[Sequence[Draft]], None]) -> ReaperPort:
+        reaper = Reaper(wiring.link, launches.of, say)
+        return wiring.hands(reaper, say) if wiring.hands else reaper
+
     ports = Ports(
-        ledger=ledger, clock=clock, exchange=exchange, publisher=stream,
-        reaper=lambda say: Reaper(wiring.link, launches.of, say),
-    )  # fmt: skip
+        ledger=ledger, clock=clock, exchange=exchange, publisher=stream, reaper=hands
+    )
     runtime = Runtime(ports, past, seed)
     sources = Sources(projection, wiring.settings, sample, _shown, os.getpid())
     engine = Engine(
