@@ -35,9 +35,8 @@ from circus.bus.spec import WatcherSpec
 from circus.process import linux
 from circus.process.core import Life, decide, evolve
 from circus.process.kernel import children_of, descendants_of, send
-from circus.process.launch import Launch, resolve
+from circus.process.launch import Launch, resolve, spawn_failure
 from circus.process.probe import GONE, Info, sample
-from circus.process.sentences import spawn_failure
 from circus.process.spawn import Spawner, SpawnFailed
 
 RUNNING: Final = 0

@@ -28,9 +28,8 @@ from circus.bus.events import (
 )
 from circus.bus.record import Body, Draft, Record
 from circus.process.core import Life, evolve
-from circus.process.launch import Launch
+from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import Lives, Settling, draft_about
-from circus.process.sentences import spawn_failure
 
 
 class LinkEnd(Protocol):

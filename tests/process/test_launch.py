@@ -1,6 +1,6 @@
 """Room: tests -- from a spec to a launch.
 
-Knows:     process.launch, process.sentences, bus.spec.
+Knows:     process.launch, bus.spec.
 Known by:  nobody.
 Never:     starts a process.
 """
@@ -12,8 +12,7 @@ import errno
 import pytest
 
 from circus.bus.spec import WatcherSpec
-from circus.process.launch import Launch, Plan, executables, from_map, resolve
-from circus.process.sentences import spawn_failure
+from circus.process.launch import Launch, Plan, executables, from_map, resolve, spawn_failure
 
 
 def launch(slot: int = 4, **options: object) -> Launch:
