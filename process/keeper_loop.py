@@ -27,6 +27,7 @@ ENDING_SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 ANSWER_WITHIN: Final = 2_000_000_000
 # One look at all our children costs what a spawn costs; in churn five a second are enough.
 ORPHANS_PAUSE: Final = 200_000_000
+FINISH_PAUSE: Final = 1_000_000
 WAKE_BYTES_MAX: Final = 4096
 EVENTS_MAX: Final = 1024
 FIRST_FD: Final = 3
@@ -287,6 +288,9 @@ class KeeperLoop:
     def _timeout(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
         due = NOTHING_DUE if self._plans is None else self._plans.next_due
+        if self._plans is not None and not self._children.living:
+            # The link was found closed while flushing: there may be nothing left to wake us.
+            due = min(due, _boot() + FINISH_PAUSE)
         if self._asked is not None:
             due = min(due, self._asked + ANSWER_WITHIN)
         if self._orphans_due is not None:
