@@ -8,7 +8,7 @@ Never:     polls, sleeps, opens anything: `pump` makes true what can be made tru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import attr
 
@@ -26,6 +26,11 @@ from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher
 from circus.bus.transport import Wire
 from circus.bus.values import ARBITER, CORE, Nanoseconds, watcher_address
 from circus.watcher import core as watcher_core
+
+
+# An exit is in the ledger after the first turn, the spawn that replaces it after the second.
+TURNS_OF_ONE_REACTION: Final = 2
+TURNS_PER_FLUSH: Final = 16
 
 
 class Frames(Protocol):
@@ -143,9 +148,15 @@ class Runtime:
         The effects on the world leave last, in one message to the keeper.
         """
         self.outside.wake(self._clock.now().boot)
+        turns = 0
         while self._turn():
             if not self._awake and self.reaper.reconciled:
                 self._wake_up()
+            turns += 1
+            # The first requests leave as soon as they are in the ledger, and the keeper works on
+            # them while the rest is decided; one message per turn would wake it for every spawn.
+            if turns % TURNS_PER_FLUSH == 0 or turns <= TURNS_OF_ONE_REACTION:
+                self.reaper.flush()
         self.reaper.flush()
 
     def _turn(self) -> bool:

@@ -41,7 +41,8 @@ def bind_ctl(context: zmq.Context[Any], endpoints: Sequence[str]) -> zmq.Socket[
 def bind_events(context: zmq.Context[Any], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
     """The XPUB for live facts, on all its endpoints; it reads the subscriptions, for barriers."""
     events = context.socket(zmq.XPUB)
-    events.setsockopt(zmq.XPUB_VERBOSE, 1)
+    # VERBOSER: every leave is told too, so that heartbeats end with the last listener.
+    events.setsockopt(zmq.XPUB_VERBOSER, 1)
     events.setsockopt(zmq.SNDHWM, EVENTS_SENT_MAX)
     events.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
     return _bound(events, endpoints)

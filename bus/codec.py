@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgpack
 
-from circus.bus.names import CLASS_OF, NAME_OF
+from circus.bus.names import CLASS_OF, NAME_OF, Unknown
 from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, Record, fields_of
 from circus.bus.values import Moment
 
@@ -145,10 +145,13 @@ def frame_payload(records: Iterable[bytes], count: int) -> bytes:
 
 
 def body_of(name: str, version: int, data: Mapping[str, Any]) -> Body:
-    """The body from its map: strict for commands, forward compatible for events."""
+    """The body from its map: strict for commands, forward compatible for events.
+
+    A message of a newer version is kept as it is, so that an old reader loses nothing.
+    """
     cls = CLASS_OF.get((name, version))
     if cls is None:
-        raise Unintelligible(f"cannot decode {name}/{version}: no such message")
+        return Unknown(name, version, data)
     try:
         return cls(**data)
     except TypeError as error:

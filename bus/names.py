@@ -7,10 +7,11 @@ Never:     is changed for a tag that a release has written: tags are retired, no
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from circus.bus import commands, events
-from circus.bus.record import Body
+from circus.bus.record import Body, Event, body
 
 TAGS: Final[dict[str, type[Body]]] = {
     # requests to the reaper, the clock and oneself
@@ -85,6 +86,17 @@ TAGS: Final[dict[str, type[Body]]] = {
     "input.set_aside/1": events.InputSetAside,
     "method.called/1": events.MethodCalled,
 }
+
+
+
+@body
+class Unknown(Event):
+    """What a newer version said: kept with its name, acted upon by nobody."""
+
+    name: str
+    v: int
+    data: Mapping[str, Any]
+
 
 CLASS_OF: Final[dict[tuple[str, int], type[Body]]] = {
     (tag.partition("/")[0], int(tag.partition("/")[2])): cls for tag, cls in TAGS.items()
