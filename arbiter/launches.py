@@ -18,14 +18,21 @@ class Launches:
     """Resolves spawn commands with the secrets and the environment of this daemon."""
 
     def __init__(
-        self, projection: Projection, secrets: Callable[[str], str], environ: Mapping[str, str]
+        self,
+        projection: Projection,
+        secrets: Callable[[str], str],
+        environ: Mapping[str, str],
+        umask: int | None = None,
     ) -> None:
         self._projection = projection
         self._secrets = secrets
         self._environ = dict(environ)
+        self._umask = umask
 
     def of(self, spawn: Record) -> Launch:
         """How to start the process that `spawn` asks for. ValueError, VaultError: it cannot be."""
         assert spawn.slot is not None, spawn
         spec = self._projection.spec_of(spawn)
-        return resolve(spec, spawn.slot, secrets=self._secrets, environ=self._environ)
+        launch = resolve(spec, spawn.slot, secrets=self._secrets, environ=self._environ)
+        launch.umask = self._umask
+        return launch

@@ -63,6 +63,8 @@ class Wiring:
     options: Options
     settings: Mapping[str, Any]
     transport: str = "zmq"
+    umask: int | None = None
+    no_new_privs: bool = False
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
     hands: Callable[[Reaper, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
@@ -125,7 +127,7 @@ def open_engine(wiring: Wiring) -> Engine:
     incarnation = past.incarnation + 1
     stream_socket = bind_events(context, wiring.events)
     stream = EventStream(stream_socket, ledger, clock, incarnation)
-    launches = Launches(projection, wiring.vault.reveal, wiring.environ)
+    launches = Launches(projection, wiring.vault.reveal, wiring.environ, wiring.umask)
     exchange = (
         MemoryExchange()
         if wiring.transport == "memory"
@@ -168,6 +170,7 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
     runtime.say((Draft(started), *_ledger_findings(ledger)))
     runtime.switchboard.flush()
     ledger.sync(parts.clock.now())
+    parts.link.send([("settings", {"no_new_privs": wiring.no_new_privs})])
     runtime.reaper.reconcile(past.spawns.undecided, past.spawns.alive, ledger.head)
     runtime.command(ARBITER, wiring.configure)
 

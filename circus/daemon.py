@@ -13,8 +13,11 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+import zmq
 
 from circus.arbiter.config_cache import load_cached
 from circus.arbiter.config_problems import ConfigProblems
@@ -24,6 +27,7 @@ from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus.ledger import StorageFailed
 from circus.bus.vault import Vault, VaultError
 from circus.operator_log import OperatorLog
+from circus.pidfile import Pidfile
 from circus.places import Places, places_in
 from circus.process.linux import name_process
 from circus.process.link import Link
@@ -82,15 +86,38 @@ def main(argv: Sequence[str]) -> int:
         config = source.read()
         settings = config.settings
         log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
-        return _run(_wiring(config, source, places, link), log)
+        with _pidfile(settings.pidfile):
+            return _run(_wiring(config, source, places, link), log)
     except ConfigProblems as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         print("circusd: nothing was started", file=sys.stderr)
         return os.EX_NOINPUT if error.unreadable else os.EX_CONFIG
-    except (VaultError, StorageFailed) as error:
+    except (VaultError, StorageFailed, PidfileError) as error:
         print(f"circusd: {error}", file=sys.stderr)
         return os.EX_CANTCREAT
+    except zmq.ZMQError as error:
+        print(f"circusd: cannot listen: {error}; is another daemon there?", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+
+
+class PidfileError(Exception):
+    """The pid file of `[circus]` cannot be written; the text says why."""
+
+
+@contextmanager
+def _pidfile(path: str | None) -> Iterator[None]:
+    """The keeper's pid in the file that the configuration names, while this daemon runs."""
+    if path is None:
+        yield
+        return
+    pidfile = Pidfile(path)
+    try:
+        pidfile.create(os.getppid())
+    except (RuntimeError, OSError) as error:
+        raise PidfileError(f"cannot write the pid file: {error}") from error
+    yield
+    pidfile.unlink()
 
 
 def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wiring:
@@ -101,6 +128,7 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
         state_dir=places.state, ctl=ctl, events=stream, link=link, keeper_pid=os.getppid(),
         vault=source.vault, environ=os.environ, configure=source.configure(config),
         options=WireOptions(source.vault, source.reload), transport=settings.transport,
+        umask=settings.umask, no_new_privs=settings.no_new_privs,
         settings={
             "endpoint": ctl[-1], "pubsub_endpoint": stream[-1], "stats_endpoint": None,
             "multicast_endpoint": None, "check_delay": 0.0,

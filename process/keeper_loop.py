@@ -154,7 +154,10 @@ class KeeperLoop:
 
     def _take_notes(self, operations: list[Sequence[Any]]) -> None:
         for operation in operations:
-            if operation[0] == "stopping":
+            if operation[0] == "settings":
+                if operation[1].get("no_new_privs"):
+                    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+            elif operation[0] == "stopping":
                 self._exit_code = operation[1]
             elif operation[0] == "ready" and self._core is not None:
                 self._core.ready = True

@@ -41,6 +41,7 @@ _FD_BYTES: Final = array.array("i").itemsize
 # What each item carries after its name. `None` stands for "may be nil".
 OPTIONAL_INT: Final = (int, type(None))
 OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "settings": (dict,),
     "list": (int,),
     "spec": (str, dict),
     "spawn": (int, str, str, tuple),
