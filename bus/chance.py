@@ -20,4 +20,5 @@ class Chance:
 
     def draw(self, key: str) -> int:
         """64 bits that depend on the seed and `key` alone; `key` names actor, purpose and input."""
-        return int.from_bytes(blake2b(key.encode(), digest_size=8, key=self._key).digest(), "little")
+        digest = blake2b(key.encode(), digest_size=8, key=self._key).digest()
+        return int.from_bytes(digest, "little")

@@ -16,7 +16,7 @@ BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 
 
 class Clock(Protocol):
-    """Both clocks at one instant. Boottime goes on in suspend and never steps (RELIABILITY.md 3.2)."""
+    """Both clocks at one instant. Boottime goes on in suspend, never steps (RELIABILITY.md 3.2)."""
 
     def now(self) -> Moment: ...
 

@@ -4,8 +4,8 @@ Knows:     bus.names, bus.record.
 Known by:  ledger, switchboard, transport, link, client.
 Never:     builds a class that the name table does not list.
 
-Two decoders. `from_outside` is for whatever a stranger sends: limits measured in RELIABILITY.md, 7.2
-(a frame of 16 MiB of empty maps became 1.1 GiB without them). `from_ledger` is for our own bytes,
+Two decoders. `from_outside` is for whatever a stranger sends: limits measured in RELIABILITY.md,
+7.2 (a frame of 16 MiB of empty maps became 1.1 GiB without them). `from_ledger` is for our own bytes,
 whose digests have been checked.
 """
 
@@ -36,14 +36,14 @@ class Unintelligible(Exception):
 
 
 def from_outside(data: bytes) -> Any:
-    """Decode a stranger's message: tuples for arrays, str keys, no ext, no duplicates, depth <= 8."""
+    """Decode a stranger's message: tuples for arrays, str keys only, no ext, depth at most 8."""
     if len(data) > OUTSIDE_BYTES_MAX:
         raise Unintelligible(f"cannot decode: {len(data)} bytes, at most {OUTSIDE_BYTES_MAX}")
     try:
         value = msgpack.unpackb(
             data, raw=False, strict_map_key=True, use_list=False,
             max_array_len=OUTSIDE_ARRAY_MAX, max_map_len=OUTSIDE_MAP_MAX, max_ext_len=0,
-            ext_hook=_refuse_ext, object_pairs_hook=_refuse_duplicates,
+            ext_hook=_refuse_ext, object_pairs_hook=_strict_map,
         )  # fmt: skip
     except Unintelligible:
         raise
@@ -165,10 +165,14 @@ def _refuse_ext(code: int, data: bytes) -> Any:
     raise Unintelligible(f"cannot decode: extension type {code} is not used here")
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _strict_map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     whole = dict(pairs)
     if len(whole) != len(pairs):
         raise Unintelligible("cannot decode: a key stands twice in one map")
+    for key in whole:
+        # msgpack's strict_map_key lets bytes pass, and nothing here sorts bytes beside text.
+        if not isinstance(key, str):
+            raise Unintelligible(f"cannot decode: the key {key!r} is not text")
     return whole
 
 

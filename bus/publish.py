@@ -15,7 +15,12 @@ import zmq
 from circus.bus.clock import Clock
 from circus.bus.values import Nanoseconds
 from circus.bus.wire import (
-    HEARTBEAT_NS, Header, barrier_message, event_message, heartbeat_message, is_barrier,
+    HEARTBEAT_NS,
+    Header,
+    barrier_message,
+    event_message,
+    heartbeat_message,
+    is_barrier,
 )  # fmt: skip
 
 

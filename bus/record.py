@@ -39,7 +39,7 @@ class Body:
     kind: ClassVar[Kind]
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
+        if not isinstance(other, Body) or type(self) is not type(other):
             return NotImplemented
         return fields_of(self) == fields_of(other)
 

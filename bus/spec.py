@@ -34,7 +34,7 @@ class Unit(Enum):
     SIGNAL = "signal"
 
 
-def option(  # noqa: PLR0913 - one line per option is the point
+def option(
     default: Any,
     help: str,
     *,
@@ -45,8 +45,8 @@ def option(  # noqa: PLR0913 - one line per option is the point
 ) -> Any:
     """Declare one option.
 
-    `default` is Circus's (ini and library); `toml` is the native format's where it differs. Both are
-    in the unit used inside. `low` is the least allowed value, in the unit used inside.
+    `default` is Circus's (ini and library); `toml` is the native format's where it differs. Both
+    are in the unit used inside. `low` is the least allowed value, in the unit used inside.
     """
     return attr.ib(
         default=default,
@@ -65,41 +65,100 @@ class WatcherSpec:
     """
 
     name: str = option("", "the watcher's name", change=Change.FIXED)
-    cmd: str = option("", "the program and its arguments, split as a shell splits words", change=Change.RELOAD)
+    cmd: str = option(
+        "", "the program and its arguments, split as a shell splits words", change=Change.RELOAD
+    )
     args: tuple[str, ...] = option((), "more arguments", change=Change.RELOAD)
     numprocesses: int = option(1, "how many processes to keep running", change=Change.LIVE, low=0)
     autostart: bool = option(True, "start together with the daemon", change=Change.FIXED)
     respawn: bool = option(True, "replace a process that exits", change=Change.LIVE)
     singleton: bool = option(False, "never more than one process", change=Change.FIXED)
     priority: int = option(0, "higher ones start first and stop last", change=Change.FIXED)
-    warmup_delay: int = option(0, "pause between two spawns", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    max_retry: int = option(5, "failed spawns in a row before the watcher gives up; -1: never", change=Change.LIVE, low=-1)
-    backoff: int = option(0, "pause before the respawn after a second short life in a row, doubled each time; 0: none", change=Change.LIVE, unit=Unit.SECONDS, low=0, toml=S // 10)
-    backoff_max: int = option(30 * S, "longest pause of the backoff", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    min_uptime: int = option(1 * S, "a shorter life counts as a failure", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    give_up: int = option(0, "short lives in a row of one slot before the watcher fails; 0: never", change=Change.LIVE, low=0, toml=20)
-    graceful_timeout: int = option(30 * S, "from the stop signal to SIGKILL", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    stop_signal: int = option(int(signal.SIGTERM), "the signal that asks a process to end", change=Change.LIVE, unit=Unit.SIGNAL, low=1)
-    stop_children: bool = option(False, "signal the direct children too when stopping", change=Change.LIVE)
-    leftovers: str = option("leave", "what remains of a process's group when it exits: kill or leave", change=Change.LIVE, toml="kill")
-    send_hup: bool = option(False, "a graceful reload sends SIGHUP instead of replacing processes", change=Change.LIVE)
-    max_age: int = option(0, "replace a process older than this; 0: never", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    max_age_variance: int = option(30 * S, "random addition to max_age, drawn per process", change=Change.LIVE, unit=Unit.SECONDS, low=0)
-    working_dir: str | None = option(None, "the directory to run in; the daemon's if not given", change=Change.RELOAD)
+    warmup_delay: int = option(
+        0, "pause between two spawns", change=Change.LIVE, unit=Unit.SECONDS, low=0
+    )
+    max_retry: int = option(
+        5,
+        "failed spawns in a row before the watcher gives up; -1: never",
+        change=Change.LIVE,
+        low=-1,
+    )
+    backoff: int = option(
+        0,
+        "pause before the respawn after a second short life in a row, doubled each time; 0: none",
+        change=Change.LIVE,
+        unit=Unit.SECONDS,
+        low=0,
+        toml=S // 10,
+    )
+    backoff_max: int = option(
+        30 * S, "longest pause of the backoff", change=Change.LIVE, unit=Unit.SECONDS, low=0
+    )
+    min_uptime: int = option(
+        1 * S, "a shorter life counts as a failure", change=Change.LIVE, unit=Unit.SECONDS, low=0
+    )
+    give_up: int = option(
+        0,
+        "short lives in a row of one slot before the watcher fails; 0: never",
+        change=Change.LIVE,
+        low=0,
+        toml=20,
+    )
+    graceful_timeout: int = option(
+        30 * S, "from the stop signal to SIGKILL", change=Change.LIVE, unit=Unit.SECONDS, low=0
+    )
+    stop_signal: int = option(
+        int(signal.SIGTERM),
+        "the signal that asks a process to end",
+        change=Change.LIVE,
+        unit=Unit.SIGNAL,
+        low=1,
+    )
+    stop_children: bool = option(
+        False, "signal the direct children too when stopping", change=Change.LIVE
+    )
+    leftovers: str = option(
+        "leave",
+        "what remains of a process's group when it exits: kill or leave",
+        change=Change.LIVE,
+        toml="kill",
+    )
+    send_hup: bool = option(
+        False, "a graceful reload sends SIGHUP instead of replacing processes", change=Change.LIVE
+    )
+    max_age: int = option(
+        0,
+        "replace a process older than this; 0: never",
+        change=Change.LIVE,
+        unit=Unit.SECONDS,
+        low=0,
+    )
+    max_age_variance: int = option(
+        30 * S,
+        "random addition to max_age, drawn per process",
+        change=Change.LIVE,
+        unit=Unit.SECONDS,
+        low=0,
+    )
+    working_dir: str | None = option(
+        None, "the directory to run in; the daemon's if not given", change=Change.RELOAD
+    )
     shell: bool = option(False, "run through sh -c", change=Change.RELOAD)
     shell_args: tuple[str, ...] = option((), "more arguments for the shell", change=Change.RELOAD)
     uid: int | str | None = option(None, "user to run as, name or number", change=Change.RELOAD)
     gid: int | str | None = option(None, "group to run as, name or number", change=Change.RELOAD)
-    env: Mapping[str, str] = option(attr.Factory(dict), "environment variables", change=Change.RELOAD)
-    copy_env: bool = option(False, "start from the daemon's environment", change=Change.RELOAD, toml=True)
+    env: Mapping[str, str] = option(
+        attr.Factory(dict), "environment variables", change=Change.RELOAD
+    )
+    copy_env: bool = option(
+        False, "start from the daemon's environment", change=Change.RELOAD, toml=True
+    )
     close_child_stdin: bool = option(True, "/dev/null as standard input", change=Change.RELOAD)
     close_child_stdout: bool = option(False, "/dev/null as standard output", change=Change.RELOAD)
     close_child_stderr: bool = option(False, "/dev/null as standard error", change=Change.RELOAD)
 
 
-OPTIONS: Final[Mapping[str, attr.Attribute[Any]]] = {
-    a.name: a for a in attr.fields(WatcherSpec)
-}
+OPTIONS: Final[Mapping[str, attr.Attribute[Any]]] = {a.name: a for a in attr.fields(WatcherSpec)}
 
 
 def to_data(spec: WatcherSpec) -> dict[str, Any]:

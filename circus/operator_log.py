@@ -119,11 +119,11 @@ def _values(record: Record) -> dict[str, Any]:
 
 
 def _opened(path: str) -> TextIO:
-    return open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - for life
+    return open(path, "a", encoding="utf-8", errors="backslashreplace")
 
 
 def _logger(stream: TextIO) -> Callable[..., None]:
-    import structlog  # noqa: PLC0415 - see the top of this file
+    import structlog
 
     renderer: Any = (
         structlog.dev.ConsoleRenderer(pad_event=32)
