@@ -7,7 +7,7 @@ Never:     polls, sleeps, opens anything: `pump` makes true what can be made tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import attr
@@ -19,14 +19,13 @@ from circus.bus.clock import Clock
 from circus.bus.codec import records_of
 from circus.bus.machine import Actor, Delivered, Host
 from circus.bus.outside import Hands, Outside
+from circus.bus.past import Fold, Past, Spawns, refold
 from circus.bus.record import Command, Decision, Draft, Record
-from circus.bus.past import Fold, Past, refold
 from circus.bus.routing import ACTORS, WORLD, addressee
 from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
 from circus.bus.values import ARBITER, CORE, Nanoseconds, watcher_address
 from circus.watcher import core as watcher_core
-
 
 # An exit is in the ledger after the first turn, the spawn that replaces it after the second.
 TURNS_OF_ONE_REACTION: Final = 2
@@ -59,10 +58,9 @@ class ReaperPort(Hands, Protocol):
     @property
     def reconciled(self) -> bool: ...
     def receive(self) -> None: ...
+    def hear(self, reports: Iterable[Sequence[object]], /) -> None: ...
     def flush(self) -> object: ...
-    def reconcile(
-        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int, /
-    ) -> None: ...
+    def reconcile(self, spawns: Spawns, barrier: int, /) -> None: ...
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
@@ -118,7 +116,7 @@ class Runtime:
         self.host = Host(Chance(seed), incarnation, birth=newborn, refold=self._refold)
         for actor in past.actors.values():
             self.host.add(actor)
-        self._unanswered = past.inputs()
+        self._past = past
         self._awake = False
 
     @property
@@ -137,6 +135,11 @@ class Runtime:
     def command(self, address: str, body: Command) -> None:
         """A command of the composition root to one actor."""
         self.say((Draft(body, to=address),))
+
+    def reconcile(self) -> None:
+        """Ask the keeper what it holds. Actors get no mail before that is settled, and nothing
+        that was asked for until now is spawned any more."""
+        self.reaper.reconcile(self._past.spawns, self.switchboard.head)
 
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which `pump` should be called again even if nothing happens."""
@@ -183,11 +186,13 @@ class Runtime:
         self._awake = True
         for actor in list(self.host.actors.values()):
             self.host.resume(actor)
-        for record in self._unanswered:
+        for record in self._past.inputs():
             address = addressee(record)
             assert address is not None, record
             self.host.handle(Delivered(address, record))
-        self._unanswered = []
+        for record in self._past.spawns.signals.values():
+            # Whether it was sent nobody on this side knows; the keeper does, and sends it once.
+            self.reaper.perform(record)
 
     def _refold(self, address: str) -> object:
         records = (

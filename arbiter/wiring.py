@@ -39,6 +39,7 @@ from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
 from circus.bus.values import ARBITER
 from circus.bus.vault import Vault
+from circus.process import last_words
 from circus.process.link import Link
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
@@ -171,7 +172,14 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
     runtime.switchboard.flush()
     ledger.sync(parts.clock.now())
     parts.link.send([("settings", {"no_new_privs": wiring.no_new_privs})])
-    runtime.reaper.reconcile(past.spawns.undecided, past.spawns.alive, ledger.head)
+    runtime.reconcile()
+    words = last_words.read(wiring.state_dir)
+    if words:
+        # What the keeper saw and did while no core was there: on record before it is forgotten.
+        runtime.reaper.hear(words)
+        runtime.pump()
+        ledger.sync(parts.clock.now())
+        last_words.forget(wiring.state_dir)
     runtime.command(ARBITER, wiring.configure)
 
 

@@ -32,8 +32,9 @@ _SPAWN_OUTCOMES = (
 class Spawns:
     """Which spawns have no outcome yet, which processes are not reaped yet, which signals are open.
 
-    `undecided`: spawn_id → spawn command. `alive`: spawn_id → spawn command of a process that was
-    spawned and has not been reaped. `exited`: those of `alive` whose exit is in the ledger.
+    `undecided`: spawn_id → its command. `alive`: spawn_id → the `process.spawned` of a process that
+    has not been reaped. `exited`: those of `alive` whose exit is in the ledger. `signals`: seq → the
+    command of a signal whose outcome is not in the ledger.
     """
 
     undecided: dict[int, Record] = attr.Factory(dict)
@@ -51,13 +52,13 @@ class Spawns:
         elif isinstance(body, events.ProcessSignalled):
             self.signals.pop(body.signal, None)
         elif record.spawn_id is not None:
-            self._fold_fact(record.spawn_id, body)
+            self._fold_fact(record.spawn_id, record, body)
 
-    def _fold_fact(self, spawn_id: int, body: object) -> None:
+    def _fold_fact(self, spawn_id: int, record: Record, body: object) -> None:
         if isinstance(body, _SPAWN_OUTCOMES):
-            spawn = self.undecided.pop(spawn_id, None)
-            if spawn is not None and isinstance(body, events.ProcessSpawned):
-                self.alive[spawn_id] = spawn
+            self.undecided.pop(spawn_id, None)
+            if isinstance(body, events.ProcessSpawned):
+                self.alive[spawn_id] = record
         elif isinstance(body, events.ProcessExited):
             self.exited.add(spawn_id)
         elif isinstance(body, events.ProcessReaped | events.ProcessLost):

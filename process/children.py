@@ -245,8 +245,6 @@ class Children:
             if seq == held.signal_outcome[0]:
                 return ("signalled", seq, spawn_id, signum, *held.signal_outcome[1:])
             return ("signalled", seq, spawn_id, signum, (), 0)
-        if seq <= self._barrier:
-            return ("signalled", seq, spawn_id, signum, (), errno.ECANCELED)
         if scope not in SCOPES:
             return ("signalled", seq, spawn_id, signum, (), errno.EINVAL)
         pids, number = self._kernel.signal(held.child, signum, scope, child_pid)

@@ -7,11 +7,18 @@ Never:     talks to the keeper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from circus.bus.commands import ProcessSpawn
-from circus.bus.events import ProcessLost, ProcessNeverRun, ProcessSpawned, ReaperReconciled
+from circus.bus.events import (
+    ProcessLost,
+    ProcessNeverRun,
+    ProcessReaped,
+    ProcessSpawned,
+    ReaperReconciled,
+)
+from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
 from circus.bus.values import watcher_of
 from circus.process.core import OVER, Life, Phase, decide, evolve
@@ -37,13 +44,10 @@ class Known:
 class Settling:
     """A reconciliation under way: what the ledger says, and the keeper's rows so far."""
 
-    __slots__ = ("alive", "barrier", "rows", "undecided")
+    __slots__ = ("barrier", "rows", "spawns")
 
-    def __init__(
-        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int
-    ) -> None:
-        self.undecided = undecided
-        self.alive = alive
+    def __init__(self, spawns: Spawns, barrier: int) -> None:
+        self.spawns = spawns
         self.barrier = barrier
         self.rows: dict[int, Sequence[Any]] = {}
 
@@ -67,11 +71,13 @@ class Lives:
     def begin(self, settling: Settling) -> None:
         """What the ledger says, until the keeper has listed what it holds."""
         self.settling = settling
-        for spawn_id, record in settling.undecided.items():
+        spawns = settling.spawns
+        for spawn_id, record in spawns.undecided.items():
             self.know(spawn_id, record, Life())
-        for spawn_id, record in settling.alive.items():
-            pid = record.body.pid if isinstance(record.body, ProcessSpawned) else 0
-            self.know(spawn_id, record, Life(Phase.RUNNING, pid))
+        for spawn_id, record in spawns.alive.items():
+            assert isinstance(record.body, ProcessSpawned), record
+            phase = Phase.EXITED if spawn_id in spawns.exited else Phase.RUNNING
+            self.know(spawn_id, record, Life(phase, record.body.pid))
 
     def know(self, spawn_id: int, record: Record, life: Life) -> Known:
         """The owner is who asked for the spawn: the actor of the command, the `to` of the fact."""
@@ -92,13 +98,17 @@ class Lives:
         """The ledger against the keeper's rows, which are the truth."""
         drafts: list[Draft] = []
         adopted = self._settle_adopted(settling, drafts)
-        never_run = [s for s in settling.undecided if s not in settling.rows]
-        lost = [s for s in settling.alive if s not in settling.rows]
+        gone = {s: k.life for s, k in self.known.items() if s not in settling.rows}
+        never_run = [s for s, life in gone.items() if life.phase is Phase.REQUESTED]
+        lost = [s for s, life in gone.items() if life.phase is Phase.RUNNING]
+        reaped = [s for s, life in gone.items() if life.phase is Phase.EXITED]
         for spawn_id in never_run:
             self.news(drafts, spawn_id, ProcessNeverRun(NEVER_RUN), spawn_id)
         for spawn_id in lost:
-            pid = self.known[spawn_id].life.pid
-            self.news(drafts, spawn_id, ProcessLost(pid, LOST), spawn_id)
+            self.news(drafts, spawn_id, ProcessLost(gone[spawn_id].pid, LOST), spawn_id)
+        for spawn_id in reaped:
+            # Acknowledged and let go, but the report of that met the end of a core.
+            self.news(drafts, spawn_id, ProcessReaped(gone[spawn_id].pid), spawn_id)
         drafts.append(
             Draft(
                 ReaperReconciled(

@@ -26,8 +26,10 @@ from circus.bus.events import (
     ProcessSpawnFailed,
     SignalReceived,
 )
+from circus.bus.past import Spawns
+from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
-from circus.process.core import Life, evolve
+from circus.process.core import Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import Lives, Settling, draft_about
 
@@ -125,13 +127,10 @@ class Reaper:
                 self._operations = []
         self._link.flush()
 
-    def reconcile(
-        self, undecided: Mapping[int, Record], alive: Mapping[int, Record], barrier: int
-    ) -> None:
-        """Ask the keeper what it holds; `undecided` are spawns without an outcome in the ledger,
-        `alive` processes without an end, each by spawn_id with its spawn (or spawned) record."""
-        self._lives.begin(Settling(undecided, alive, barrier))
-        for spawn_id, record in undecided.items():
+    def reconcile(self, spawns: Spawns, barrier: int) -> None:
+        """Ask the keeper what it holds, to compare it with what the ledger says."""
+        self._lives.begin(Settling(spawns, barrier))
+        for spawn_id, record in spawns.undecided.items():
             self._lives.known[spawn_id].launch = self._launch(record)
         self._link.send([("list", barrier)])
 
@@ -197,7 +196,8 @@ def _failed(hearing: Hearing, spawn_id: int, owner: str, step: str, number: int)
 
 
 def _exited(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
-    if spawn_id not in hearing.lives.known:
+    known = hearing.lives.known.get(spawn_id)
+    if known is None or known.life.phase is Phase.EXITED:
         # It was on record before an earlier core could acknowledge it.
         hearing.acks.append(spawn_id)
         return

@@ -41,6 +41,9 @@ class MakeReaper(Protocol):
     ) -> Reaper: ...  # fmt: skip
 
 
+MakeExchange = Callable[[SimBus, int], SimExchange]
+
+
 class Silence:
     """Nobody listens to the event stream; subscribers have a World of their own later."""
 
@@ -60,6 +63,7 @@ class Surroundings:
     boot_id: str
     configure: commands.ArbiterConfigure
     make_reaper: MakeReaper = Reaper
+    make_exchange: MakeExchange = SimExchange
 
 
 class SimCore:
@@ -123,7 +127,7 @@ class SimCore:
         return Ports(
             ledger=self.ledger,
             clock=self._clock,
-            exchange=SimExchange(around.bus, self.past.incarnation + 1),
+            exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
             publisher=Silence(),
             reaper=lambda say: around.make_reaper(self.link, launches.of, say),
         )
@@ -141,9 +145,7 @@ class SimCore:
         runtime.say((Draft(started), *self._findings()))
         runtime.switchboard.flush()
         self.ledger.sync(self._clock.now())
-        spawns = past.spawns
-        without_end = {s: r for s, r in spawns.alive.items() if s not in spawns.exited}
-        runtime.reaper.reconcile(spawns.undecided, without_end, self.ledger.head)
+        runtime.reconcile()
         runtime.command(ARBITER, self._around.configure)
 
     def _findings(self) -> list[Draft]:

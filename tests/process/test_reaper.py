@@ -13,6 +13,7 @@ from typing import Any
 from circus.bus.codec import Stamp, stamped
 from circus.bus.commands import ProcessSignal, ProcessSpawn
 from circus.bus.events import ProcessSpawned, ProcessSpawnFailed, ReaperReconciled
+from circus.bus.past import Spawns
 from circus.bus.record import Draft, Record
 from circus.bus.values import Moment
 from circus.process.launch import Launch
@@ -60,10 +61,18 @@ class World:
         self.reaper.flush()
         return [record.name for record in new]
 
-    def reconcile(self, undecided: Sequence[int] = (), alive: Sequence[int] = ()) -> None:
-        self.reaper.reconcile(
-            {s: spawn_record(s) for s in undecided}, {s: spawned_record(s) for s in alive}, 99
+    def reconcile(
+        self,
+        undecided: Sequence[int] = (),
+        alive: Sequence[int] = (),
+        exited: Sequence[int] = (),
+    ) -> None:
+        spawns = Spawns(
+            undecided={s: spawn_record(s) for s in undecided},
+            alive={s: spawned_record(s) for s in alive},
+            exited=set(exited),
         )
+        self.reaper.reconcile(spawns, 99)
         self.reaper.flush()
 
     def sent(self) -> list[Sequence[Any]]:
@@ -180,6 +189,17 @@ def test_the_keepers_list_settles_every_undecided_spawn() -> None:
     assert ReaperReconciled(99, (10,), (21,), (12,)) == reconciled
     assert world.reaper.reconciled
     assert ("ack", [11]) in world.sent()
+
+
+def test_an_exit_on_record_is_acknowledged_again_and_reaped_once() -> None:
+    """Held: acknowledged, not told twice. Not held: it was let go, and its reap is put on record."""
+    world = World()
+    world.reconcile(alive=[20, 21], exited=[20, 21])
+    ended = ("exited", 20, OWNER, 8, 0, None, False, {}, 1, 1)
+    said = world.hear(held((20, OWNER, "zombie", 8, 1, 0, "", 0)), ended)
+    assert ["process.reaped", "reaper.reconciled"] == said
+    assert ("ack", [20]) in world.sent()
+    assert ["process.reaped"] == world.hear(("reaped", 20, 8, ()))
 
 
 def test_what_a_damaged_ledger_forgot_is_adopted() -> None:
