@@ -187,6 +187,7 @@ class EndedOnce(Checker):
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self._ends: set[int] = set()
+        self._exits: set[int] = set()
         self._reaps: set[int] = set()
         self._started: set[int] = set()
 
@@ -195,6 +196,8 @@ class EndedOnce(Checker):
         if isinstance(body, ENDS):
             self.claim(spawn_id not in self._ends, f"{spawn_id} has ended twice", spawn_id)
             self._ends.add(spawn_id)
+            if isinstance(body, events.ProcessExited):
+                self._exits.add(spawn_id)
         elif isinstance(body, events.ProcessReaped):
             self.claim(spawn_id not in self._reaps, f"{spawn_id} was reaped twice", spawn_id)
             self._reaps.add(spawn_id)
@@ -210,6 +213,9 @@ class EndedOnce(Checker):
             worker = self.truth.by_spawn.get(spawn_id)
             text = f"{spawn_id} is gone, and no record says how"
             self.claim(worker is not None and worker.lives, text, spawn_id)
+        if world.ended is None:
+            for spawn_id in self._exits - self._reaps:
+                self.claim(False, f"{spawn_id} has ended, and no record says it was reaped", spawn_id)
 
 
 class Status(Checker):

@@ -163,18 +163,16 @@ class LoggedSignals(Checker):
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self._asked: dict[int, Record] = {}
-        self._results: dict[int, int] = {}
-        self._carried_out: set[int] = set()
-        self._seqs: list[int] = []
+        self._results: set[int] = set()
 
     def recorded(self, record: Record) -> None:
         body = record.body
         if isinstance(body, commands.ProcessSignal):
             self._asked[record.seq] = record
         elif isinstance(body, events.ProcessSignalled) and body.signal:
-            count = self._results.get(body.signal, 0)
-            self.claim(count == 0, f"signal {body.signal} has two results", record.spawn_id or 0)
-            self._results[body.signal] = count + 1
+            once = body.signal not in self._results
+            self.claim(once, f"signal {body.signal} has two results", record.spawn_id or 0)
+            self._results.add(body.signal)
 
     def happened(self, fact: Fact) -> None:
         if not isinstance(fact, Obeyed) or fact.operation[0] != "signal":
@@ -189,6 +187,11 @@ class LoggedSignals(Checker):
             spawn_id, signum, scope, child_pid,
         )  # fmt: skip
         self.claim(same, f"signal {seq} is not what was recorded", spawn_id)
+
+    def rested(self, world: World) -> None:
+        for seq, record in self._asked.items():
+            text = f"signal {seq} has no result on record"
+            self.claim(world.ended is not None or seq in self._results, text, record.spawn_id or 0)
 
 
 SIGNAL_CHECKERS = (OwnSignals, NoReuse, Groups, StopSequence, LoggedSignals)

@@ -84,7 +84,7 @@ class SimCore:
         self.seed = around.agenda.chance.getrandbits(64)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
         self.runtime.switchboard.observers += [observer, self.projection, self]
-        self._begin(self.past)
+        self._begin()
 
     @property
     def incarnation(self) -> int:
@@ -136,7 +136,7 @@ class SimCore:
         if past.boot_id and past.boot_id != self._around.boot_id and past.last is not None:
             past.timers.rebase(past.last.boot, self._clock.now().boot)
 
-    def _begin(self, past: Past) -> None:
+    def _begin(self) -> None:
         runtime = self.runtime
         started = events.CoreStarted(
             version=VERSION, pid=self.pid, keeper_pid=1, boot_id=self._around.boot_id,

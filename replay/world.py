@@ -33,16 +33,17 @@ from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash
 from circus.replay.checkers import Checker, Truth, Violation
 from circus.replay.invariants import every_checker
-from circus.replay.sim_bus import SimBus, SimLink
-from circus.replay.sim_core import MakeReaper, SimCore, Surroundings
+from circus.replay.sim_bus import SimBus, SimExchange, SimLink
+from circus.replay.sim_core import MakeExchange, MakeReaper, SimCore, Surroundings
 from circus.replay.sim_disk import SimDisk
 from circus.replay.sim_keeper import MakeChildren, SimKeeper
 from circus.replay.truth import Fact
 
 SIGKILL: Final = 9
 SETTLE_STEPS_MAX: Final = 20_000
-SETTLE_NS: Final = 120_000_000_000
+SETTLE_NS: Final = 40_000_000_000
 REST_NS: Final = 300_000_000  # more than any delay on the way to a record
+ASK_DELAY_MAX: Final = 2_000_000
 POWER_OFF_NS: Final = 5_000_000_000
 NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
 
@@ -53,6 +54,7 @@ class Cast:
 
     make_children: MakeChildren = Children
     make_reaper: MakeReaper = Reaper
+    make_exchange: MakeExchange = SimExchange
     checkers: Callable[[Truth], Sequence[Checker]] = every_checker
 
 
@@ -81,7 +83,10 @@ class World:
             self.agenda.later(0, self.core_due)
 
     def command(self, verb: str, /, **properties: Any) -> bool:
-        """A client's command, by Circus's name; False if nobody was there or it was refused."""
+        """A client's command, by Circus's name; False if nobody was there or it was refused.
+
+        It is lost if the core dies before it is in the ledger, as in the real world.
+        """
         core = self.core
         if core is None or self.ended is not None:
             return False
@@ -92,8 +97,8 @@ class World:
         if isinstance(wished, Answered):
             return True
         identity = self.agenda.chance.randbytes(16)
-        self._with_core(lambda: core.ask(Draft(wished.body, to=wished.to, id=identity)))
-        self._wake(core)
+        draft = Draft(wished.body, to=wished.to, id=identity)
+        self.agenda.later(self.agenda.some(ASK_DELAY_MAX), lambda: self._ask(core, draft))
         return True
 
     def signal(self, signum: int) -> None:
@@ -201,6 +206,7 @@ class World:
         around = Surroundings(
             agenda=self.agenda, disk=self.disk, bus=self._bus, boot_id=f"boot-{self.boots}",
             configure=self._configure, make_reaper=self.cast.make_reaper,
+            make_exchange=self.cast.make_exchange,
         )  # fmt: skip
         self.keeper.connect(link)
         try:
@@ -233,6 +239,11 @@ class World:
                 self.keeper.lose_core(core.pid, 0, None)
             else:
                 self._wake(core)
+
+    def _ask(self, core: SimCore, draft: Draft) -> None:
+        if self.core is core:
+            core.ask(draft)
+            self._turn()
 
     def _wake(self, core: SimCore) -> None:
         """Let it be woken when it wants to; one alarm at a time, the earliest."""
