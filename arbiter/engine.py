@@ -4,7 +4,7 @@ Knows:     everything below it; zmq.
 Known by:  circus.daemon (a process of its own), the library (a thread of the host).
 Never:     decides; reads a file of configuration; uses asyncio (ADR-0006).
 
-One wake-up: take what is there from the keeper and from clients, pump until nothing moves (one write
+One wake-up: take what is there from the keeper and from clients, pump until nothing moves (a write
 to the ledger per turn, one message to the keeper at the end), then answer. A queue that is still
 full gets its next turn after that, so that no client can keep a worker waiting.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attr
 import zmq
 
-from circus.arbiter.gateway import Gateway, Services
+from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
@@ -29,11 +29,11 @@ from circus.arbiter.runtime import Runtime
 from circus.arbiter.verbs import Options
 from circus.bus import events
 from circus.bus.clock import Clock
-from circus.bus.ledger import Ledger
+from circus.bus.ledger import RETRY_NS, Ledger
 from circus.bus.publish import EventStream
 from circus.bus.record import Draft, Record
 from circus.bus.syncer import GroupSyncer
-from circus.bus.values import NS_PER_SECOND, Nanoseconds
+from circus.bus.values import NS_PER_SECOND, Moment, Nanoseconds
 from circus.process.link import Link, LinkClosed
 
 PING_NS: Final = 5 * NS_PER_SECOND
@@ -92,7 +92,8 @@ class Calls:
     def close(self) -> None:
         """End the threads and forget the rest."""
         if self._slow is not None:
-            self._slow.shutdown(wait=False, cancel_futures=True)
+            # Waited for: a question that ends later would write to a descriptor that is closed.
+            self._slow.shutdown(wait=True, cancel_futures=True)
         os.close(self._wake)
 
 
@@ -112,6 +113,7 @@ class Parts:
     outcomes: Outcomes
     sources: Sources
     options: Options
+    durability: str = "group"
 
 
 class Waiter:
@@ -169,6 +171,7 @@ class Engine:
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._ping_due: Nanoseconds = 0
+        self._retry_due: Nanoseconds = 0
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None
@@ -178,7 +181,8 @@ class Engine:
         parts = self.parts
         return Services(
             parts.runtime.submit, parts.sources, parts.options, parts.outcomes, self.reads,
-            parts.syncer, parts.clock, parts.stream.header, self.calls.aside,
+            Promise(parts.durability, parts.ledger, parts.syncer), parts.clock,
+            parts.stream.header, self.calls.aside,
         )  # fmt: skip
 
     def run(self) -> int:
@@ -238,12 +242,28 @@ class Engine:
         """Answers that waited for the platter, readers that waited for something to read."""
         parts = self.parts
         now = parts.clock.now()
-        parts.ledger.settle(now)
+        synced = parts.ledger.settle(now)
+        if parts.ledger.degraded:
+            self._retry_storage(now)
+        else:
+            self._retry_due = 0
+        parts.stream.settle(parts.ledger.head if parts.ledger.degraded else synced)
         self.gateway.release()
         due = self.reads.next_due()
         if due is not None and (parts.ledger.head != self._seen_head or due <= now.boot):
             self.reads.look_again(now.boot)
         self._seen_head = parts.ledger.head
+
+    def _retry_storage(self, now: Moment) -> None:
+        """The disk is full or failing: supervision goes on, and now and then a new file is tried."""
+        if not self._retry_due:
+            self._retry_due = now.boot + RETRY_NS
+        elif now.boot >= self._retry_due:
+            gap = self.parts.ledger.retry(now)
+            self._retry_due = 0 if gap else now.boot + RETRY_NS
+            if gap is not None:
+                self.parts.runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
+                self.parts.runtime.pump()
 
     def _keep_time(self) -> None:
         boot = self.parts.clock.now().boot
@@ -259,6 +279,7 @@ class Engine:
             due
             for due in (
                 self._ping_due,
+                self._retry_due or None,
                 self.parts.runtime.next_due(),
                 self.parts.stream.next_beat(),
                 self.reads.next_due(),
@@ -273,6 +294,7 @@ class Engine:
         parts.runtime.say((Draft(events.CoreStopped("asked to")),))
         parts.runtime.pump()
         parts.ledger.sync(parts.clock.now())
+        parts.stream.settle(parts.ledger.head)
         self.gateway.release()
         parts.link.send([("stopping", code)])
         parts.link.flush()
@@ -280,12 +302,25 @@ class Engine:
 
 
 class EndWatch:
-    """Ends the engine when the arbiter has stopped everything."""
+    """Ends the engine when the arbiter has stopped everything and the last zombie is let go.
+
+    The keeper lets go of a process when its exit is in the ledger, and says so afterwards: a core
+    that did not wait for that would leave the last lives without their last record.
+    """
 
     def __init__(self, end: Callable[[int], None]) -> None:
         self._end = end
+        self._stopped = False
+        self._zombies: set[int | None] = set()  # by spawn_id
 
     def observe(self, record: Record) -> None:
         """Fold one record."""
-        if isinstance(record.body, events.ArbiterStopped):
+        body = record.body
+        if isinstance(body, events.ProcessExited):
+            self._zombies.add(record.spawn_id)
+        elif isinstance(body, events.ProcessReaped):
+            self._zombies.discard(record.spawn_id)
+        elif isinstance(body, events.ArbiterStopped):
+            self._stopped = True
+        if self._stopped and not self._zombies:
             self._end(0)

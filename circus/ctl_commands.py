@@ -122,6 +122,10 @@ def _reload() -> list[click.Parameter]:
     ]
 
 
+def _retry() -> list[click.Parameter]:
+    return [*_name(), _waiting()]
+
+
 def _resize() -> list[click.Parameter]:
     return [*_name(), click.Argument(["nb"], type=int, required=False), _waiting()]
 
@@ -268,6 +272,8 @@ TABLE: Final[Mapping[str, Line]] = {
         settings={"context_settings": {"allow_interspersed_args": False}},
     ),
     "rm": Line("Stop a watcher and forget it.", _rm),
+    "retry": Line("A second chance for a watcher that failed.", _retry),
+    "reloadconfig": Line("Read the configuration again.", lambda: [_waiting()]),
     "quit": Line("Stop everything and end the daemon.", lambda: [_waiting()]),
 }
 
@@ -325,5 +331,5 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "globaloptions", "events", "why",
     ),
     "Do": ("start", "stop", "restart", "reload", "incr", "decr", "set", "signal", "kill"),
-    "Watchers": ("add", "rm", "quit"),
+    "Watchers": ("add", "rm", "retry", "reloadconfig", "quit"),
 }  # fmt: skip

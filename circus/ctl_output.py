@@ -18,10 +18,7 @@ HIDDEN: Final = (
     *range(0x20), *range(0x7F, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F),
     *range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC),
 )  # fmt: skip
-ESCAPES: Final = {
-    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-    for code in HIDDEN
-}
+ESCAPES: Final = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in HIDDEN}
 INFO_KEYS: Final = (
     "pid", "cmdline", "username", "nice", "mem_info1", "mem_info2", "cpu", "mem", "ctime",
 )  # fmt: skip
@@ -59,12 +56,17 @@ def ok(body: Body) -> Iterator[str]:
 
 
 def status(body: Body) -> Iterator[str]:
-    """`name: state` lines, or the state of the one that was asked for."""
+    """`name: state` lines, or the state of the one that was asked for; a failed one says why."""
     if "statuses" not in body:
-        yield plain(body["status"])
+        yield _with_reason(plain(body["status"]), body.get("reason"))
         return
+    reasons = body.get("reasons", {})
     for name, state in sorted(body["statuses"].items()):
-        yield f"{plain(name)}: {plain(state)}"
+        yield _with_reason(f"{plain(name)}: {plain(state)}", reasons.get(name))
+
+
+def _with_reason(line: str, reason: Any) -> str:
+    return f"{line} ({plain(reason)})" if reason else line
 
 
 def listing(body: Body) -> Iterator[str]:

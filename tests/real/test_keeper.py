@@ -192,9 +192,9 @@ def test_a_spawn_asked_for_twice_runs_once(keeper: Embedded) -> None:
     sleeps, fails = keeper.launch("sleep", "1000"), keeper.launch("no-such-program")
     for launch in (sleeps, fails):
         spawn_id = keeper.spawn(launch)
-        first = keeper.until(len)[-1]
+        first = keeper.until(bool)[-1]
         keeper.ask(("spawn", spawn_id, launch.digest, "owner", launch.plan))
-        assert first == keeper.until(len)[-1]
+        assert first == keeper.until(bool)[-1]
         keeper.ask(("ack", [spawn_id]))
 
 
@@ -257,7 +257,7 @@ def test_an_orphan_comes_to_the_keeper_and_is_reaped(keeper: Embedded) -> None:
     """A double fork leaves a process to the sub-reaper; its end is reported."""
     program = "(sh -c 'read x <&3; exit 3' 3<&0 &) ; exit 0"
     spawn_id = keeper.spawn(keeper.launch("sh", "-c", program))
-    seen = keeper.until(lambda seen: _count(seen, "orphan") and _count(seen, "exited"))
+    seen = keeper.until(lambda seen: _count(seen, "orphan") * _count(seen, "exited") > 0)
     orphan = next(r for r in seen if r[0] == "orphan")
     assert (3, None) == orphan[2:]
     assert _gone(orphan[1])
@@ -279,9 +279,9 @@ def test_a_new_listing_tells_again_what_was_not_acknowledged(keeper: Embedded) -
     """Reports are level-triggered: another core hears all that is still held."""
     ended, failed = keeper.launch("true"), keeper.launch("no-such-program")
     exit_id, failed_id = keeper.spawn(ended), keeper.spawn(failed)
-    first = keeper.until(lambda seen: _count(seen, "exited") and _count(seen, "failed"))
+    first = keeper.until(lambda seen: _count(seen, "exited") * _count(seen, "failed") > 0)
     keeper.ask(("list", 90))
-    again = keeper.until(lambda seen: _count(seen, "exited") and _count(seen, "failed"))
+    again = keeper.until(lambda seen: _count(seen, "exited") * _count(seen, "failed") > 0)
     held = next(r for r in again if r[0] == "held")
     assert {(exit_id, "zombie"), (failed_id, "failed")} == {(r[0], r[2]) for r in held[2]}
     for name in ("exited", "failed"):
