@@ -74,7 +74,7 @@ class Calls:
     def aside(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Run `work` in a thread of ours, `done(result)` in the loop."""
         if self._slow is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 7 ms, seldom used
+            from concurrent.futures import ThreadPoolExecutor
 
             self._slow = ThreadPoolExecutor(SLOW_THREADS, "slow-question")
         future = self._slow.submit(work)
@@ -255,7 +255,7 @@ class Engine:
         self._seen_head = parts.ledger.head
 
     def _retry_storage(self, now: Moment) -> None:
-        """The disk is full or failing: supervision goes on, and now and then a new file is tried."""
+        """Supervision goes on without the disk; now and then a new file is tried."""
         if not self._retry_due:
             self._retry_due = now.boot + RETRY_NS
         elif now.boot >= self._retry_due:

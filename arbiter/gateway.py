@@ -2,7 +2,7 @@
 
 Knows:     bus.wire, the queries, the verbs, the outcomes, the ledger's read side; zmq.
 Known by:  the composition roots.
-Never:     believes a message: what cannot be understood is answered with the fault and has no effect.
+Never:     believes a message: one that cannot be understood is answered, and has no effect.
 
 Commands become records of the actor `client`, with the kernel's word for who sent them (uid, gid,
 pid of the ipc peer). An answer about a change of desired state leaves when its record is on the
@@ -17,33 +17,86 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import zmq
 
-from circus.arbiter.outcomes import Outcome, Outcomes, Waiter
-from circus.arbiter.queries import Sources, answer, is_slow
+from circus.arbiter.outcomes import Key, Outcome, Outcomes, Waiter, key_of
+from circus.arbiter.queries import Sources, answer, slow_answer
 from circus.arbiter.reads import Reads
-from circus.arbiter.verbs import Answered, Options, Refusal, Wish, wish
+from circus.arbiter.verbs import Answered, Options, Refusal, Verb, Wish, verb_of, wish
 from circus.bus import events
 from circus.bus.clock import Clock
-from circus.bus.codec import Unintelligible, from_outside
+from circus.bus.codec import INTEGER_MAX, Unintelligible, from_outside
 from circus.bus.machine import Stamped
 from circus.bus.record import Decision, Draft
-from circus.bus.values import CLIENT, NS_PER_SECOND
+from circus.bus.values import CLIENT, ns_to_seconds
 from circus.bus.wire import (
-    COMMAND_ERROR, INVALID_MESSAGE, MESSAGE_ERROR, Header, Malformed, Request, encode_reply,
-    error_body, ok_body, parse_read, parse_request,
-)  # fmt: skip
+    COMMAND_ERROR,
+    INVALID_MESSAGE,
+    MESSAGE_ERROR,
+    OS_ERROR,
+    Header,
+    Malformed,
+    Request,
+    encode_reply,
+    error_body,
+    ok_body,
+    parse_read,
+    parse_request,
+)
 
 # One wake-up serves this many requests, then workers have their turn again.
 REQUESTS_PER_WAKE: Final = 64
-FRAMES_PER_REQUEST: Final = 2
 PEER_PARTS: Final = 4
+FAILING_DISK: Final = "cannot accept: the ledger's disk is failing (ESTORAGE)"
 
 
-class Durability(Protocol):
-    """When a record is safe against a power cut."""
+class Platter(Protocol):
+    """What is safe against a power cut."""
 
     @property
     def synced(self) -> int: ...
     def want(self, seq: int, /) -> None: ...
+
+
+class Storage(Protocol):
+    """What the ledger says about itself."""
+
+    head: int
+
+    @property
+    def degraded(self) -> bool: ...
+
+
+class Promise:
+    """What an answer waits for, as `[circus] durability` says.
+
+    `group`: that the change of desired state which it confirms is on the platter. `always`: that
+    all is which it could tell of. `none`: nothing.
+    """
+
+    def __init__(self, grade: str, ledger: Storage, platter: Platter) -> None:
+        self._grade = grade
+        self._ledger = ledger
+        self._platter = platter
+
+    @property
+    def refused(self) -> bool:
+        """True while nothing can be promised: frames are kept in memory only."""
+        return self._ledger.degraded
+
+    def until(self, seq: int, *, durable: bool) -> int:
+        """The record that must be on the platter before an answer that tells of `seq` leaves."""
+        if self._grade == "none":
+            return 0
+        if durable:
+            return seq
+        return self._ledger.head if self._grade == "always" else 0
+
+    def is_kept(self, until: int, *, durable: bool) -> bool:
+        """Whether the answer may leave. What confirms nothing tells of a failing disk, too."""
+        return until <= self._platter.synced or (self.refused and not durable)
+
+    def want(self, until: int) -> None:
+        """Somebody waits."""
+        self._platter.want(until)
 
 
 class Submit(Protocol):
@@ -68,18 +121,20 @@ class Services(NamedTuple):
     options: Options
     outcomes: Outcomes
     reads: Reads
-    durability: Durability
+    promise: Promise
     clock: Clock
     header: Callable[[], Header]
     aside: Aside
 
 
-class _Parked(NamedTuple):
-    """An answer that waits for its record to be durable."""
+class _Answer(NamedTuple):
+    """One answer. `seq` is the record it tells of; `durable` says that it confirms it."""
 
-    seq: int
     route: bytes
     body: Mapping[str, Any]
+    raw: bytes | None = None
+    seq: int = 0
+    durable: bool = False
 
 
 class Gateway:
@@ -88,7 +143,9 @@ class Gateway:
     def __init__(self, router: zmq.Socket[bytes], services: Services) -> None:
         self._router = router
         self._services = services
-        self._parked: list[_Parked] = []
+        self._parked: list[tuple[int, _Answer]] = []
+        # Submitted, not in the ledger yet: a retry in the same wake-up is no second command.
+        self._under_way: dict[Key, list[Waiter]] = {}
 
     def receive(self) -> bool:
         """Serve what has arrived; True if there may be more."""
@@ -96,18 +153,20 @@ class Gateway:
             if not int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return False
             frames = self._router.recv_multipart(copy=False)
-            self._serve(bytes(frames[0]), frames[1:])
+            self._serve(frames[0].bytes, frames[1:])
         return True
 
     def release(self) -> None:
         """Send the answers whose records are durable now."""
         if not self._parked:
             return
-        synced = self._services.durability.synced
-        ready = [parked for parked in self._parked if parked.seq <= synced]
-        self._parked = [parked for parked in self._parked if parked.seq > synced]
-        for parked in ready:
-            self._reply(parked.route, parked.body)
+        promise = self._services.promise
+        parked, self._parked = self._parked, []
+        for until, one in parked:
+            if promise.is_kept(until, durable=one.durable):
+                self._send(one)
+            else:
+                self._parked.append((until, one))
 
     def close(self) -> None:
         """Close the socket."""
@@ -118,116 +177,141 @@ class Gateway:
     def _serve(self, route: bytes, frames: Sequence[zmq.Frame]) -> None:
         identity: bytes | None = None
         try:
-            if len(frames) != FRAMES_PER_REQUEST - 1:
+            if len(frames) != 1:
                 raise Malformed(f"cannot read the request: {len(frames)} frames instead of one")
-            request = parse_request(from_outside(bytes(frames[0])))
+            request = parse_request(from_outside(frames[0].bytes))
             identity = request.id
-            self._answer(route, request, _peer(frames[0]))
+            self._answer(route, request, frames[0])
         except (Malformed, Unintelligible) as fault:
             self._refuse(route, identity, Refusal(str(fault), INVALID_MESSAGE))
         except Refusal as refusal:
             self._refuse(route, identity, refusal)
 
-    def _answer(self, route: bytes, request: Request, peer: Mapping[str, Any]) -> None:
+    def _answer(self, route: bytes, request: Request, frame: zmq.Frame) -> None:
         services = self._services
-        if request.command == "read":
-            tell = partial(self._read_done, route, request.id)
-            services.reads.ask(parse_read(request.properties), tell)
+        command, properties = request.command, request.properties
+        if command == "read":
+            tell = partial(self._told, route, request.id)
+            services.reads.ask(parse_read(properties), tell)
             return
-        if is_slow(request.command):
-            work = partial(_slow_answer, request, services.sources)
-            services.aside(work, partial(self._slow_done, route, request.id))
+        fields = answer(command, properties, services.sources)
+        if fields is not None:
+            self._told(route, request.id, fields)
             return
-        fields = answer(request.command, request.properties, services.sources)
-        if fields is None:
-            self._command(route, request, peer)
-        else:
-            self._reply(route, ok_body(request.id, self._time(), fields))
+        work = slow_answer(command, properties, services.sources)
+        if work is not None:
+            services.aside(partial(_tried, work), partial(self._told, route, request.id))
+            return
+        self._command(route, request, _peer(frame))
 
     def _command(self, route: bytes, request: Request, peer: Mapping[str, Any]) -> None:
         services = self._services
-        outcomes = services.outcomes
-        wanted = wish(
-            request.command, request.properties, services.sources.projection, services.options
-        )
-        if isinstance(wanted, Answered):
-            self._reply(route, ok_body(request.id, self._time(), wanted.fields))
-            return
+        verb = verb_of(request.command)
         until_finished = request.properties.get("waiting") is True
-        tell = partial(self._outcome, route, request.id, wanted)
-        waiter = Waiter(until_finished, tell)
-        before = outcomes.find((peer.get("uid", peer.get("address")), request.id))
-        if before is not None:
-            outcomes.wait(before, waiter)
+        waiter = Waiter(until_finished, partial(self._outcome, route, request.id, verb))
+        key = key_of(peer, request.id)
+        if self._is_retry(key, waiter):
             return
+        if verb.durable and services.promise.refused:
+            raise Refusal(FAILING_DISK, OS_ERROR)
+        projection = services.sources.projection
+        wanted = wish(request.command, request.properties, projection, services.options)
+        if isinstance(wanted, Answered):
+            self._told(route, request.id, wanted.fields)
+            return
+        self._under_way[key] = [waiter]
         decision = Decision(CLIENT, 0, (self._draft(request, wanted, peer),))
-        services.submit(decision, lambda item: outcomes.wait(item.first_seq, waiter))
+        services.submit(decision, partial(self._stamped, key))
+
+    def _is_retry(self, key: Key, waiter: Waiter) -> bool:
+        """The same id again: the stored outcome, whatever the command would mean by now."""
+        under_way = self._under_way.get(key)
+        if under_way is not None:
+            under_way.append(waiter)
+            return True
+        seq = self._services.outcomes.find(key)
+        if seq is None:
+            return False
+        self._services.outcomes.wait(seq, waiter)
+        return True
+
+    def _stamped(self, key: Key, item: Stamped) -> None:
+        for waiter in self._under_way.pop(key):
+            self._services.outcomes.wait(item.first_seq, waiter)
 
     def _draft(self, request: Request, wanted: Wish, peer: Mapping[str, Any]) -> Draft:
         deadline = None
         if request.deadline_ns is not None:
-            deadline = self._services.clock.now().boot + request.deadline_ns
+            # "Never" is a larger number than a record can hold.
+            boot = self._services.clock.now().boot
+            deadline = min(boot + request.deadline_ns, INTEGER_MAX)
         return Draft(wanted.body, to=wanted.to, id=request.id, peer=peer, deadline=deadline)
 
     # --- answers --------------------------------------------------------------------------------
 
-    def _outcome(self, route: bytes, identity: bytes, wanted: Wish, outcome: Outcome) -> None:
+    def _outcome(self, route: bytes, identity: bytes, verb: Verb, outcome: Outcome) -> None:
         fact = outcome.fact
-        assert fact is not None, outcome
         if isinstance(fact, events.CommandRefused):
             body = error_body(identity, self._time(), fact.reason, fact.errno)
         elif isinstance(fact, events.CommandFinished):
-            body = self._finished(identity, wanted, fact)
+            body = self._finished(identity, verb, fact)
         else:
+            assert fact is not None, outcome
             body = ok_body(identity, self._time(), {"seq": fact.command})
-        durability = self._services.durability
-        if wanted.durable and durability.synced < outcome.seq:
-            self._parked.append(_Parked(outcome.seq, route, body))
-            durability.want(outcome.seq)
-        else:
-            self._reply(route, body)
+        self._reply(_Answer(route, body, seq=outcome.seq, durable=verb.durable))
 
     def _finished(
-        self, identity: bytes, wanted: Wish, fact: events.CommandFinished
+        self, identity: bytes, verb: Verb, fact: events.CommandFinished
     ) -> dict[str, Any]:
         if fact.outcome == "done":
-            fields = {**wanted.fields(fact.reply), "seq": fact.command}
+            fields = {**verb.fields(fact.reply), "seq": fact.command}
             return ok_body(identity, self._time(), fields)
         reason = str((fact.reply or {}).get("reason", f"cannot carry out: {fact.outcome}"))
         return error_body(identity, self._time(), reason, COMMAND_ERROR)
 
-    def _slow_done(self, route: bytes, identity: bytes, result: Any) -> None:
-        if isinstance(result, Refusal):
-            self._refuse(route, identity, result)
-        else:
-            self._reply(route, ok_body(identity, self._time(), result))
-
-    def _read_done(
-        self, route: bytes, identity: bytes, fields: Mapping[str, Any], raw: bytes | None
+    def _told(
+        self,
+        route: bytes,
+        identity: bytes,
+        fields: Mapping[str, Any] | Refusal,
+        raw: bytes | None = None,
     ) -> None:
-        self._reply(route, ok_body(identity, self._time(), fields), raw)
+        if isinstance(fields, Refusal):
+            self._refuse(route, identity, fields)
+        else:
+            self._reply(_Answer(route, ok_body(identity, self._time(), fields), raw))
 
     def _refuse(self, route: bytes, identity: bytes | None, refusal: Refusal) -> None:
         body = error_body(identity, self._time(), refusal.reason, refusal.errno)
-        self._reply(route, body)
+        self._reply(_Answer(route, body))
 
-    def _reply(self, route: bytes, body: Mapping[str, Any], raw: bytes | None = None) -> None:
-        frames = [route, *encode_reply(self._services.header(), body, raw)]
+    def _reply(self, reply: _Answer) -> None:
+        promise = self._services.promise
+        until = promise.until(reply.seq, durable=reply.durable)
+        if promise.is_kept(until, durable=reply.durable):
+            self._send(reply)
+        else:
+            self._parked.append((until, reply))
+            promise.want(until)
+
+    def _send(self, reply: _Answer) -> None:
+        frames = [reply.route, *encode_reply(self._services.header(), reply.body, reply.raw)]
         try:
             self._router.send_multipart(frames, zmq.DONTWAIT)
-        except (zmq.Again, zmq.ZMQError) as error:
+        except zmq.ZMQError as error:
             # EHOSTUNREACH: the client has gone; EAGAIN: it does not read. Its retry, with the same
             # id, gets the stored outcome.
             if error.errno not in {zmq.EHOSTUNREACH, zmq.EAGAIN}:
                 raise
 
     def _time(self) -> float:
-        return self._services.clock.now().wall / NS_PER_SECOND
+        return ns_to_seconds(self._services.clock.now().wall)
 
 
-def _slow_answer(request: Request, sources: Sources) -> Any:
+def _tried(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | Refusal:
+    """For another thread: what is refused there is said here."""
     try:
-        return answer(request.command, request.properties, sources)
+        return work()
     except Refusal as refusal:
         return refusal
 

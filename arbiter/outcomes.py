@@ -11,20 +11,22 @@ and its outcome are records. Routing ids live in memory only and are forgotten (
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attr
 
 from circus.bus import events
 from circus.bus.record import Record
-from circus.bus.values import CLIENT, NS_PER_SECOND
+from circus.bus.values import CLIENT, NS_PER_SECOND, watcher_address, watcher_of
 
 # RELIABILITY.md, 1.4: an id is remembered for 24 h or 100,000 commands, whichever ends first.
 IDS_MAX: Final = 100_000
 ID_AGE_MAX: Final = 24 * 3600 * NS_PER_SECOND
 
 Key = tuple[Any, bytes]
+Fact = events.CommandAccepted | events.CommandRefused | events.CommandFinished
+_ABOUT_COMMANDS: Final = (events.CommandAccepted, events.CommandRefused, events.CommandFinished)
 
 
 @attr.s(auto_attribs=True, slots=True, eq=False)
@@ -33,8 +35,8 @@ class Outcome:
 
     key: Key
     to: str
-    boot: int
-    fact: events.CommandAccepted | events.CommandRefused | events.CommandFinished | None = None
+    at: int  # wall: boot time begins anew with every boot
+    fact: Fact | None = None
     seq: int = 0
 
 
@@ -50,16 +52,18 @@ class Outcomes:
     """By the seq of the command, and by (who, id) for retries."""
 
     def __init__(self) -> None:
-        self._by_seq: dict[int, Outcome] = {}
-        self._seq_of: OrderedDict[Key, int] = OrderedDict()
+        self._by_seq: OrderedDict[int, Outcome] = OrderedDict()
+        self._seq_of: dict[Key, int] = {}
+        self._open: dict[int, Outcome] = {}  # neither refused nor finished
         self._waiters: dict[int, list[Waiter]] = {}
+        self._living: set[str] = set()
 
     def find(self, key: Key) -> int | None:
         """The seq of the command that came with this id before."""
         return self._seq_of.get(key)
 
     def wait(self, seq: int, waiter: Waiter) -> None:
-        """Answer now if it is known, else when it is."""
+        """Answer now if it is known, else when it is. `seq` is what `find` said, or new."""
         outcome = self._by_seq[seq]
         if _satisfied(outcome, waiter):
             waiter.answer(outcome)
@@ -71,52 +75,63 @@ class Outcomes:
         body = record.body
         if record.actor == CLIENT:
             self._remember(record)
-        elif isinstance(
-            body, events.CommandAccepted | events.CommandRefused | events.CommandFinished
-        ):
-            outcome = self._by_seq.get(body.command)
+        elif isinstance(body, _ABOUT_COMMANDS):
+            outcome = self._open.get(body.command)
             if outcome is not None:
-                outcome.fact, outcome.seq = body, record.seq
-                self._wake(body.command, outcome)
+                self._fold(body.command, outcome, body, record.seq)
+        elif isinstance(body, events.WatcherAdded):
+            self._living.add(watcher_address(str(body.spec["name"]), record.seq))
         elif isinstance(body, events.WatcherRemoved):
-            self._abandon(body.address, record)
+            self._living.discard(body.address)
+            self._abandon(body.address, record.seq)
 
     def _remember(self, record: Record) -> None:
         assert isinstance(record.id, bytes), record
-        peer = record.peer or {}
-        key = (peer.get("uid", peer.get("address")), record.id)
-        self._by_seq[record.seq] = Outcome(key, record.to or "", record.boot)
+        key = key_of(record.peer or {}, record.id)
+        outcome = Outcome(key, record.to or "", record.at)
+        self._by_seq[record.seq] = self._open[record.seq] = outcome
         self._seq_of[key] = record.seq
-        while self._seq_of and self._is_old(record.boot):
-            _key, seq = self._seq_of.popitem(last=False)
-            self._by_seq.pop(seq, None)
-            self._waiters.pop(seq, None)
+        if watcher_of(outcome.to) and outcome.to not in self._living:
+            self._abandon(outcome.to, record.seq)
+        while self._is_old(record.at):
+            self._forget(next(iter(self._by_seq)))
 
-    def _is_old(self, boot: int) -> bool:
-        oldest = self._by_seq[next(iter(self._seq_of.values()))]
-        return len(self._seq_of) > IDS_MAX or boot - oldest.boot > ID_AGE_MAX
+    def _is_old(self, at: int) -> bool:
+        oldest = next(iter(self._by_seq.values()))
+        return len(self._by_seq) > IDS_MAX or at - oldest.at > ID_AGE_MAX
 
-    def _abandon(self, address: str, record: Record) -> None:
-        """A command that was on its way to a watcher which is no more will not be answered by it."""
-        for seq in list(self._waiters):
-            outcome = self._by_seq[seq]
-            if outcome.to == address and not isinstance(outcome.fact, events.CommandFinished):
-                reason = "cannot carry out: the watcher was removed"
-                outcome.fact, outcome.seq = events.CommandRefused(seq, reason), record.seq
-                self._wake(seq, outcome)
+    def _forget(self, seq: int) -> None:
+        outcome = self._by_seq.pop(seq)
+        self._open.pop(seq, None)
+        self._waiters.pop(seq, None)
+        if self._seq_of[outcome.key] == seq:
+            del self._seq_of[outcome.key]
 
-    def _wake(self, seq: int, outcome: Outcome) -> None:
-        waiting = self._waiters.get(seq)
+    def _abandon(self, address: str, seq: int) -> None:
+        """What was on its way to a watcher that is no more will not be answered by it."""
+        lost = [number for number, outcome in self._open.items() if outcome.to == address]
+        for number in lost:
+            refused = events.CommandRefused(number, "cannot carry out: the watcher was removed")
+            self._fold(number, self._open[number], refused, seq)
+
+    def _fold(self, number: int, outcome: Outcome, fact: Fact, seq: int) -> None:
+        outcome.fact, outcome.seq = fact, seq
+        if not isinstance(fact, events.CommandAccepted):
+            del self._open[number]
+        waiting = self._waiters.pop(number, None)
         if waiting is None:
             return
         still = [waiter for waiter in waiting if not _satisfied(outcome, waiter)]
-        for waiter in waiting:
-            if waiter not in still:
-                waiter.answer(outcome)
         if still:
-            self._waiters[seq] = still
-        else:
-            del self._waiters[seq]
+            self._waiters[number] = still
+        for waiter in waiting:
+            if _satisfied(outcome, waiter):
+                waiter.answer(outcome)
+
+
+def key_of(peer: Mapping[str, Any], identity: bytes) -> Key:
+    """Two users may pick the same id; it is a retry only if it comes from the same one."""
+    return (peer.get("uid", peer.get("address")), identity)
 
 
 def _satisfied(outcome: Outcome, waiter: Waiter) -> bool:

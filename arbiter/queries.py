@@ -4,19 +4,21 @@ Knows:     the projection, bus.spec, process.probe at first use.
 Known by:  the gateway, the library.
 Never:     asks an actor, waits, changes anything.
 
-Reply fields are Circus's (CIRCUS.md, 3.4), so that its scripts read ours.
+Reply fields are Circus's (CIRCUS.md, 3.4), so that its scripts read ours. A slow question reads
+/proc, in a thread of its own; what it needs of the projection is taken out before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attr
 
 from circus.arbiter.projection import Projection, WatcherView
-from circus.arbiter.verbs import Refusal
+from circus.arbiter.verbs import Refusal, check_names
 from circus.bus.spec import OPTIONS
+from circus.bus.values import ns_to_seconds
 
 Properties = Mapping[str, Any]
 Fields = Mapping[str, Any]
@@ -33,15 +35,35 @@ class Sources:
     core_pid: int
 
 
+class Query(NamedTuple):
+    """One line of a table: the function, the properties it must have, those it may have."""
+
+    ask: Callable[[Properties, Sources], Any]
+    needed: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+
+
 def answer(command: str, properties: Properties, sources: Sources) -> Fields | None:
-    """The reply's fields; None if this is no question."""
+    """The reply's fields; None if this is no question that is answered at once."""
     query = QUERIES.get(command)
-    return None if query is None else query(properties, sources)
+    if query is None:
+        return None
+    check_names(command, properties, query.needed, query.allowed)
+    fields: Fields = query.ask(properties, sources)
+    return fields
 
 
-def is_slow(command: str) -> bool:
-    """Whether the answer reads /proc and should not hold the sequencer up."""
-    return command in {"stats", "dstats"}
+def slow_answer(
+    command: str, properties: Properties, sources: Sources
+) -> Callable[[], Fields] | None:
+    """What finds the reply's fields in any thread (it may raise Refusal); None if this is no
+    slow question."""
+    query = SLOW_QUERIES.get(command)
+    if query is None:
+        return None
+    check_names(command, properties, query.needed, query.allowed)
+    work: Callable[[], Fields] = query.ask(properties, sources)
+    return work
 
 
 def _view(properties: Properties, sources: Sources) -> WatcherView:
@@ -85,25 +107,19 @@ def _numwatchers(_properties: Properties, sources: Sources) -> Fields:
 
 
 def _options(properties: Properties, sources: Sources) -> Fields:
-    view = _named(properties, sources)
+    view = _view(properties, sources)
     return {"options": {name: _shown(view, name, sources) for name in OPTIONS if name != "name"}}
 
 
 def _get(properties: Properties, sources: Sources) -> Fields:
-    view = _named(properties, sources)
-    keys = properties.get("keys")
+    view = _view(properties, sources)
+    keys = properties["keys"]
     if not isinstance(keys, list | tuple):
-        raise Refusal("message invalid 'keys' is missing")
+        raise Refusal("message invalid 'keys' is not a list")
     for key in keys:
-        if key not in OPTIONS or key == "name":
+        if not isinstance(key, str) or key not in OPTIONS or key == "name":
             raise Refusal(f"{key!r} option not found")
     return {"options": {key: _shown(view, key, sources) for key in keys}}
-
-
-def _named(properties: Properties, sources: Sources) -> WatcherView:
-    if properties.get("name") is None:
-        raise Refusal("message invalid 'name' is missing")
-    return _view(properties, sources)
 
 
 def _shown(view: WatcherView, name: str, sources: Sources) -> Any:
@@ -116,47 +132,76 @@ def _globaloptions(properties: Properties, sources: Sources) -> Fields:
     option = properties.get("option")
     if option is None:
         return {"options": dict(sources.settings)}
-    if option not in sources.settings:
+    if not isinstance(option, str) or option not in sources.settings:
         raise Refusal(f"{option!r} option not found")
     return {"options": {option: sources.settings[option]}}
 
 
-def _stats(properties: Properties, sources: Sources) -> Fields:
+# --- slow questions -------------------------------------------------------------------------------
+
+
+class _Seen(NamedTuple):
+    """A process to look at."""
+
+    pid: int
+    slot: int
+    started: float
+
+
+def _stats(properties: Properties, sources: Sources) -> Callable[[], Fields]:
+    probe = sources.probe
     if properties.get("name") is None:
-        views = [sources.projection.watchers[name] for name in sources.projection.names()]
-        return {"infos": {view.name.lower(): _infos(view, sources) for view in views}}
+        projection = sources.projection
+        whole = {name: _seen(projection.watchers[name]) for name in projection.names()}
+        return lambda: {"infos": {name: _infos(seen, probe) for name, seen in whole.items()}}
     view = _view(properties, sources)
-    pid = properties.get("process")
+    seen, name, pid = _seen(view), properties["name"], properties.get("process")
     if pid is None:
-        return {"name": properties["name"], "info": _infos(view, sources)}
-    info = _infos(view, sources).get(str(pid))
-    if info is None:
-        raise Refusal(f"process {pid} not found in {view.name!r}")
-    return {"process": pid, "info": info}
+        return lambda: {"name": name, "info": _infos(seen, probe)}
+
+    def one() -> Fields:
+        info = _infos([process for process in seen if process.pid == pid], probe).get(str(pid))
+        if info is None:
+            raise Refusal(f"process {pid} not found in {view.name!r}")
+        return {"process": pid, "info": info}
+
+    return one
 
 
-def _infos(view: WatcherView, sources: Sources) -> dict[str, Any]:
-    infos: dict[str, Any] = {}
-    for process in list(view.processes.values()):
-        info = sources.probe(process.pid) if process.pid else None
+def _seen(view: WatcherView) -> list[_Seen]:
+    return [
+        _Seen(process.pid, process.slot, ns_to_seconds(process.started_wall))
+        for process in view.processes.values()
+        if process.pid
+    ]
+
+
+def _infos(
+    seen: list[_Seen], probe: Callable[[int], Mapping[str, Any] | None]
+) -> dict[str, Mapping[str, Any]]:
+    infos: dict[str, Mapping[str, Any]] = {}
+    for pid, slot, started in seen:
+        info = probe(pid)
         if info is not None:
-            started = process.started_wall / 1e9
-            infos[str(process.pid)] = {**info, "started": started, "wid": process.slot}
+            infos[str(pid)] = {**info, "started": started, "wid": slot}
     return infos
 
 
-def _dstats(_properties: Properties, sources: Sources) -> Fields:
-    return {"info": {**(sources.probe(sources.core_pid) or {}), "children": []}}
+def _dstats(_properties: Properties, sources: Sources) -> Callable[[], Fields]:
+    probe, pid = sources.probe, sources.core_pid
+    return lambda: {"info": {**(probe(pid) or {}), "children": []}}
 
 
-QUERIES: Final[Mapping[str, Callable[[Properties, Sources], Fields]]] = {
-    "list": _list,
-    "status": _status,
-    "numprocesses": _numprocesses,
-    "numwatchers": _numwatchers,
-    "options": _options,
-    "get": _get,
-    "globaloptions": _globaloptions,
-    "stats": _stats,
-    "dstats": _dstats,
+QUERIES: Final[Mapping[str, Query]] = {
+    "list": Query(_list, (), ("name",)),
+    "status": Query(_status, (), ("name",)),
+    "numprocesses": Query(_numprocesses, (), ("name",)),
+    "numwatchers": Query(_numwatchers),
+    "options": Query(_options, ("name",)),
+    "get": Query(_get, ("name", "keys")),
+    "globaloptions": Query(_globaloptions, (), ("option",)),
+}
+SLOW_QUERIES: Final[Mapping[str, Query]] = {
+    "stats": Query(_stats, (), ("name", "process", "extended")),
+    "dstats": Query(_dstats),
 }

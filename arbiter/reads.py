@@ -20,8 +20,9 @@ from circus.bus.wire import COMMAND_ERROR, Read
 
 # RELIABILITY.md, 7.11: parked questions, all clients together.
 PARKED_MAX: Final = 256
+NOTHING: Final[Mapping[str, Any]] = {"result": "nothing"}
 
-Tell = Callable[[Mapping[str, Any], bytes | None], None]
+Tell = Callable[[Mapping[str, Any] | Refusal, bytes | None], None]
 
 
 class RawFrames(Protocol):
@@ -65,16 +66,13 @@ class Reads:
 
     def ask(self, read: Read, tell: Tell) -> None:
         """Answer now, or when there is something, or when `wait_ms` is over."""
-        if self._answer(read, tell) or self._nothing_yet(read, tell):
+        if self._answer(read, tell):
+            return
+        if not read.wait_ms or len(self._parked) >= PARKED_MAX:
+            tell(NOTHING, None)
             return
         due = self._clock.now().boot + read.wait_ms * NS_PER_MS
         heapq.heappush(self._parked, _Parked(due, next(self._turns), read, tell))
-
-    def _nothing_yet(self, read: Read, tell: Tell) -> bool:
-        if read.wait_ms and len(self._parked) < PARKED_MAX:
-            return False
-        tell({"result": "nothing"}, None)
-        return True
 
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which the first parked question has waited long enough."""
@@ -87,7 +85,7 @@ class Reads:
             if self._answer(one.read, one.tell):
                 continue
             if one.due <= boot:
-                one.tell({"result": "nothing"}, None)
+                one.tell(NOTHING, None)
             else:
                 heapq.heappush(self._parked, one)
 
@@ -102,7 +100,7 @@ class Reads:
         elif read.after == ledger.head:
             return False
         else:
-            self._frames(read, tell)
+            return self._frames(read, tell)
         return True
 
     def _differs(self, read: Read) -> bool:
@@ -111,13 +109,19 @@ class Reads:
         known = self._ledger.chain8_at(read.after)
         return known is not None and known != read.chain8
 
-    def _frames(self, read: Read, tell: Tell) -> None:
+    def _frames(self, read: Read, tell: Tell) -> bool:
+        """False while what is below the head is in memory only: the disk is full or failing."""
         try:
             raw = self._ledger.read_raw(read.after, read.max_bytes)
         except Trimmed as error:
             tell({"result": "trimmed", "first_seq": error.first_seq}, None)
+            return True
         except Damaged as error:
-            raise Refusal(str(error), COMMAND_ERROR) from error
-        else:
-            fields = {"result": "events", "first_seq": raw.first_seq, "last_seq": raw.last_seq}
-            tell(fields, raw.data)
+            # Told, not raised: a parked question is asked by the loop, not by its client.
+            tell(Refusal(str(error), COMMAND_ERROR), None)
+            return True
+        if not raw.data:
+            return False
+        fields = {"result": "events", "first_seq": raw.first_seq, "last_seq": raw.last_seq}
+        tell(fields, raw.data)
+        return True

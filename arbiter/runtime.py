@@ -1,7 +1,7 @@
 """Room: arbiter -- one living core: hosts, switchboard, reaper and clock in one thread.
 
 Knows:     bus.*, the cores of watcher and arbiter, the reaper.
-Known by:  the composition roots (circus.daemon, the library) and the simulator, which give it ports.
+Known by:  the composition roots (circus.daemon, the library), the simulator; they give it ports.
 Never:     polls, sleeps, opens anything: `pump` makes true what can be made true now.
 """
 
@@ -111,7 +111,7 @@ class Runtime:
             ports.ledger, ports.clock, incarnation,
             exchange=ports.exchange, publisher=ports.publisher,
         )  # fmt: skip
-        self.reaper = ports.reaper(lambda drafts: self.outside.report(drafts))
+        self.reaper = ports.reaper(self._report)
         self.outside = Outside(world_wire, self.reaper, past.timers, incarnation)
         self.host = Host(Chance(seed), incarnation, birth=newborn, refold=self._refold)
         for actor in past.actors.values():
@@ -141,37 +141,50 @@ class Runtime:
         that was asked for until now is spawned any more."""
         self.reaper.reconcile(self._past.spawns, self.switchboard.head)
 
+    def _report(self, drafts: Sequence[Draft]) -> None:
+        self.outside.report(drafts)
+
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which `pump` should be called again even if nothing happens."""
         return self.outside.timers.next_due()
 
     def pump(self) -> None:
-        """Carry everything that is known to its end: nothing moves when this returns.
-
-        The effects on the world leave last, in one message to the keeper.
-        """
+        """Carry everything that is known to its end: nothing moves when this returns."""
         self.outside.wake(self._clock.now().boot)
-        turns = 0
-        while self._turn():
+        turn = 1
+        while self._turn(turn):
+            turn += 1
             if not self._awake and self.reaper.reconciled:
                 self._wake_up()
-            turns += 1
-            # The first requests leave as soon as they are in the ledger, and the keeper works on
-            # them while the rest is decided; one message per turn would wake it for every spawn.
-            if turns % TURNS_PER_FLUSH == 0 or turns <= TURNS_OF_ONE_REACTION:
-                self.reaper.flush()
         self.reaper.flush()
 
-    def _turn(self) -> bool:
+    def _turn(self, turn: int) -> bool:
+        """Record what was decided, then let it be heard; False when nothing moved.
+
+        An exit is on record after the first turn, the spawn that replaces it after the second. So
+        in the first one the actors hear first, and the keeper gets the acknowledgement and the
+        spawn together, at once; later turns (a batch of exits, a start of a thousand) share one
+        message to the keeper, which would else be woken for every single spawn.
+        """
         for sender, decision in self._exchange.receive():
             self.switchboard.submit(decision, sender)
         moved = self.switchboard.flush()
+        if turn == 1 and self._hear() and self._send_decisions():
+            return True
         moved = self.outside.receive() or moved
-        if self._awake:
-            for item in self._actors_wire.receive():
-                self.host.handle(item)
-                moved = True
+        if turn == TURNS_OF_ONE_REACTION or turn % TURNS_PER_FLUSH == 0:
+            self.reaper.flush()
+        moved = self._hear() or moved
         return self._send_decisions() or moved
+
+    def _hear(self) -> bool:
+        """Give the actors their mail; False if there was none."""
+        if not self._awake:
+            return False
+        items = self._actors_wire.receive()
+        for item in items:
+            self.host.handle(item)
+        return bool(items)
 
     def _send_decisions(self) -> bool:
         host = self.host

@@ -8,7 +8,7 @@ Never:     records, sends, decides: a wish that cannot be is refused with Circus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import attr
 
@@ -20,6 +20,10 @@ from circus.bus.values import ARBITER, Address, seconds_to_ns
 from circus.bus.wire import COMMAND_ERROR, MESSAGE_ERROR, UNKNOWN_COMMAND
 
 Properties = Mapping[str, Any]
+Fields = Callable[[Mapping[str, Any] | None], Mapping[str, Any]]
+
+COUNT_MAX: Final = 2**31
+SIGNAL_CHARACTERS_MAX: Final = 32
 
 
 class Refusal(Exception):
@@ -39,38 +43,68 @@ class Options(Protocol):
     def configuration(self) -> commands.ArbiterConfigure: ...
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Wish:
-    """A command for the ledger. `fields` turns the addressee's reply into the client's."""
+def _nothing(_reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return {}
+
+
+class Wish(NamedTuple):
+    """A command for the ledger. `fields` makes the client's reply out of the addressee's."""
 
     to: Address
     body: Command
-    fields: Callable[[Mapping[str, Any] | None], Mapping[str, Any]]
-    durable: bool = True
+    fields: Fields = _nothing
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """Nothing to record: the reply's fields."""
 
     fields: Mapping[str, Any]
+
+
+class Verb(NamedTuple):
+    """One line of the table. `needed` and `allowed` are the properties of the request.
+
+    `fields` makes the client's reply out of the addressee's; `durable` says that the answer waits
+    for the platter. Both hold for a retry too, which is not understood anew.
+    """
+
+    make: Callable[[_Asked], Wish | Answered]
+    needed: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    fields: Fields = _nothing
+    durable: bool = True
+
+
+def verb_of(command: str) -> Verb:
+    """The table's line, or Circus's refusal."""
+    verb = VERBS.get(command)
+    if verb is None:
+        raise Refusal(f"unknown command: {command!r}", UNKNOWN_COMMAND)
+    return verb
 
 
 def wish(
     command: str, properties: Properties, projection: Projection, options: Options
 ) -> Wish | Answered:
     """Circus's command and properties into one addressed command."""
-    verb = VERBS.get(command)
-    if verb is None:
-        raise Refusal(f"unknown command: {command!r}", UNKNOWN_COMMAND)
-    make, needed, allowed = verb
+    verb = verb_of(command)
+    check_names(command, properties, verb.needed, (*verb.allowed, "waiting"))
+    asked = _Asked(command, properties, projection, options)
+    asked.typed("waiting", bool)
+    wanted = verb.make(asked)
+    return wanted._replace(fields=verb.fields) if isinstance(wanted, Wish) else wanted
+
+
+def check_names(
+    command: str, properties: Properties, needed: tuple[str, ...], allowed: tuple[str, ...]
+) -> None:
+    """Refuse what is missing, and what this command does not know."""
     for name in needed:
-        if name not in properties:
+        if properties.get(name) is None:
             raise Refusal(f"message invalid {name!r} is missing")
     for name in properties:
-        if name not in needed and name not in allowed and name != "waiting":
+        if name not in needed and name not in allowed:
             raise Refusal(f"cannot {command}: unknown property {name!r}")
-    return make(_Asked(command, properties, projection, options))
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True)
@@ -111,7 +145,7 @@ class _Asked:
         views = self.projection.watchers
         if how == "simple" or name.lower() in views:
             return [self.watcher()]
-        matcher = _matcher(how, name.lower())
+        matcher = _matcher(how, name)
         found = [view for key, view in views.items() if matcher(key)]
         if not found:
             raise Refusal(f"program {name} not found")
@@ -119,8 +153,8 @@ class _Asked:
 
     def count(self) -> int:
         number: int = self.typed("nb", int, 1)
-        if number < 0:
-            raise Refusal(f"cannot {self.command}: nb must not be negative")
+        if not 0 <= number <= COUNT_MAX:
+            raise Refusal(f"cannot {self.command}: nb must be a number from 0 to {COUNT_MAX}")
         return number
 
     def seconds(self, name: str) -> int | None:
@@ -135,9 +169,10 @@ class _Asked:
         value = self.typed(name, (int, str))
         if value is None:
             return None
-        from circus.arbiter.config_options import SIGNAL_MAX, signal_number  # noqa: PLC0415 - slow
+        from circus.arbiter.config_options import SIGNAL_MAX, signal_number
 
-        number = value if isinstance(value, int) else signal_number(value)
+        # Python refuses to read numbers of thousands of digits by raising.
+        number = value if isinstance(value, int) else signal_number(value[:SIGNAL_CHARACTERS_MAX])
         if number is None or not 0 < number <= SIGNAL_MAX:
             raise Refusal("signal invalid")
         return number
@@ -145,49 +180,49 @@ class _Asked:
 
 def _matcher(how: str, name: str) -> Callable[[str], object]:
     if how == "glob":
-        import fnmatch  # noqa: PLC0415 - off the way to the first worker
+        import fnmatch
 
-        return lambda key: fnmatch.fnmatchcase(key, name)
+        return lambda key: fnmatch.fnmatchcase(key, name.lower())
     if how == "regex":
-        import re  # noqa: PLC0415 - off the way to the first worker
+        import re
 
         try:
-            return re.compile(name).match
-        except re.error as error:
+            return re.compile(name, re.IGNORECASE).match
+        except (re.error, OverflowError, RecursionError) as error:
             raise Refusal(f"cannot match {name!r}: {error}") from error
     raise Refusal(f"cannot match by {how!r}: use glob, simple or regex")
-
-
-def _no_fields(_reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return {}
 
 
 def _whole(reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return reply or {}
 
 
-def _life(many: Callable[[_Asked, Any], Command]) -> Any:
+def _life(
+    many: Callable[[_Asked, tuple[str, ...] | None], Command],
+) -> Callable[[_Asked], Wish]:
     """start, stop, restart, reload: through the arbiter, which remembers what an operator wants."""
 
     def make(asked: _Asked) -> Wish:
         views = asked.matched()
         names = None if views is None else tuple(view.name.lower() for view in views)
-        return Wish(ARBITER, many(asked, names), _whole)
+        return Wish(ARBITER, many(asked, names))
 
     return make
 
 
-def _reload_many(asked: _Asked, names: Any) -> Command:
-    graceful, sequential = asked.typed("graceful", bool, True), asked.typed("sequential", bool, False)
-    return commands.ArbiterReload(names, graceful, sequential)
+def _reload_many(asked: _Asked, names: tuple[str, ...] | None) -> Command:
+    graceful = asked.typed("graceful", bool, True)
+    return commands.ArbiterReload(names, graceful, asked.typed("sequential", bool, False))
 
 
-def _resize(command: type[commands.WatcherIncr | commands.WatcherDecr]) -> Any:
+def _resize(
+    command: type[commands.WatcherIncr | commands.WatcherDecr],
+) -> Callable[[_Asked], Wish | Answered]:
     def make(asked: _Asked) -> Wish | Answered:
         view = asked.watcher()
         if view.spec.singleton:
             return Answered({"numprocesses": view.spec.numprocesses, "singleton": True})
-        return Wish(view.address, command(asked.count()), _whole)
+        return Wish(view.address, command(asked.count()))
 
     return make
 
@@ -196,7 +231,7 @@ def _set(asked: _Asked) -> Wish:
     view = asked.watcher()
     options = asked.typed("options", dict)
     values = asked.options.changes(options, view.spec)
-    return Wish(view.address, commands.WatcherSet(values), _no_fields)
+    return Wish(view.address, commands.WatcherSet(values))
 
 
 def _signal(asked: _Asked) -> Wish:
@@ -210,14 +245,14 @@ def _signal(asked: _Asked) -> Wish:
         signum, pid, child, asked.typed("children", bool, False),
         asked.typed("recursive", bool, False),
     )  # fmt: skip
-    return Wish(view.address, body, _no_fields, durable=False)
+    return Wish(view.address, body)
 
 
 def _kill(asked: _Asked) -> Wish:
     body = commands.WatcherKill(
         asked.typed("pid", int), asked.signum(), asked.seconds("graceful_timeout")
     )
-    return Wish(asked.watcher().address, body, _no_fields, durable=False)
+    return Wish(asked.watcher().address, body)
 
 
 def _add(asked: _Asked) -> Wish:
@@ -230,49 +265,49 @@ def _add(asked: _Asked) -> Wish:
         given["args"] = args
     given |= {"name": name, "cmd": asked.typed("cmd", str)}
     spec = asked.options.addition(given)
-    return Wish(ARBITER, commands.ArbiterAdd(to_data(spec), asked.typed("start", bool, False)), _whole)
+    return Wish(ARBITER, commands.ArbiterAdd(to_data(spec), asked.typed("start", bool, False)))
 
 
 def _rm(asked: _Asked) -> Wish:
     name, nostop = asked.watcher().name, asked.typed("nostop", bool, False)
-    return Wish(ARBITER, commands.ArbiterRemove(name.lower(), nostop), _no_fields)
+    return Wish(ARBITER, commands.ArbiterRemove(name.lower(), nostop))
 
 
 def _quit(asked: _Asked) -> Wish:
-    return Wish(ARBITER, commands.ArbiterQuit(asked.seconds("graceful_timeout")), _no_fields)
+    return Wish(ARBITER, commands.ArbiterQuit(asked.seconds("graceful_timeout")))
 
 
 def _retry(asked: _Asked) -> Wish:
-    return Wish(asked.watcher().address, commands.WatcherRetry(), _no_fields)
+    return Wish(asked.watcher().address, commands.WatcherRetry())
 
 
 def _manage(asked: _Asked) -> Wish:
-    return Wish(asked.watcher().address, commands.WatcherManage(), _no_fields, durable=False)
+    return Wish(asked.watcher().address, commands.WatcherManage())
 
 
 def _reloadconfig(asked: _Asked) -> Wish:
-    return Wish(ARBITER, asked.options.configuration(), _no_fields)
+    return Wish(ARBITER, asked.options.configuration())
 
 
 _MATCHING: Final = ("name", "match")
 
-# Command → (how to make it, properties it must have, properties it may have).
-VERBS: Final[Mapping[str, tuple[Any, tuple[str, ...], tuple[str, ...]]]] = {
-    "start": (_life(lambda _, names: commands.ArbiterStart(names)), (), _MATCHING),
-    "stop": (_life(lambda _, names: commands.ArbiterStop(names)), (), _MATCHING),
-    "restart": (_life(lambda _, names: commands.ArbiterRestart(names)), (), _MATCHING),
-    "reload": (_life(_reload_many), (), (*_MATCHING, "graceful", "sequential")),
-    "incr": (_resize(commands.WatcherIncr), ("name",), ("nb",)),
-    "decr": (_resize(commands.WatcherDecr), ("name",), ("nb",)),
-    "set": (_set, ("name", "options"), ()),
-    "signal": (
+VERBS: Final[Mapping[str, Verb]] = {
+    "start": Verb(_life(lambda _, names: commands.ArbiterStart(names)), (), _MATCHING, _whole),
+    "stop": Verb(_life(lambda _, names: commands.ArbiterStop(names)), (), _MATCHING, _whole),
+    "restart": Verb(_life(lambda _, names: commands.ArbiterRestart(names)), (), _MATCHING, _whole),
+    "reload": Verb(_life(_reload_many), (), (*_MATCHING, "graceful", "sequential"), _whole),
+    "incr": Verb(_resize(commands.WatcherIncr), ("name",), ("nb",), _whole),
+    "decr": Verb(_resize(commands.WatcherDecr), ("name",), ("nb",), _whole),
+    "set": Verb(_set, ("name", "options")),
+    "signal": Verb(
         _signal, ("name", "signum"), ("pid", "childpid", "child_pid", "children", "recursive"),
+        durable=False,
     ),
-    "kill": (_kill, ("name",), ("pid", "signum", "graceful_timeout")),
-    "add": (_add, ("name", "cmd"), ("args", "options", "start")),
-    "rm": (_rm, ("name",), ("nostop",)),
-    "quit": (_quit, (), ("graceful_timeout",)),
-    "retry": (_retry, ("name",), ()),
-    "manage": (_manage, ("name",), ()),
-    "reloadconfig": (_reloadconfig, (), ()),
+    "kill": Verb(_kill, ("name",), ("pid", "signum", "graceful_timeout"), durable=False),
+    "add": Verb(_add, ("name", "cmd"), ("args", "options", "start"), _whole),
+    "rm": Verb(_rm, ("name",), ("nostop",)),
+    "quit": Verb(_quit, (), ("graceful_timeout",)),
+    "retry": Verb(_retry, ("name",)),
+    "manage": Verb(_manage, ("name",), durable=False),
+    "reloadconfig": Verb(_reloadconfig),
 }  # fmt: skip

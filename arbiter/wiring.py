@@ -18,7 +18,7 @@ from typing import Any, Final
 import attr
 import zmq
 
-from circus.arbiter.engine import Engine, EndWatch, Parts
+from circus.arbiter.engine import EndWatch, Engine, Parts
 from circus.arbiter.launches import Launches
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
@@ -31,14 +31,15 @@ from circus.bus.clock import SystemClock, boot_id
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
 from circus.bus.past import Past
-from circus.bus.publish import EventStream
+from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.record import Draft
 from circus.bus.spec import WatcherSpec
 from circus.bus.switchboard import Observer
 from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
 from circus.bus.values import ARBITER
-from circus.bus.vault import Vault
+from circus.bus.vault import Vault, VaultError
+from circus.bus.wire import OS_ERROR
 from circus.process import last_words
 from circus.process.link import Link
 from circus.process.probe import sample
@@ -64,6 +65,7 @@ class Wiring:
     options: Options
     settings: Mapping[str, Any]
     transport: str = "zmq"
+    durability: str = "group"
     umask: int | None = None
     no_new_privs: bool = False
     observers: Sequence[Observer] = ()
@@ -80,27 +82,33 @@ class WireOptions:
 
     def changes(self, options: Mapping[str, Any], current: WatcherSpec) -> dict[str, Any]:
         """For `set`."""
-        from circus.arbiter.config_options import validate_options  # noqa: PLC0415 - cattrs
+        from circus.arbiter.config_options import validate_options
 
         try:
             values = validate_options(options, current, self._vault)
         except ValueError as error:
             raise Refusal(str(error)) from error
-        self._vault.save()
+        self._save()
         return values
 
     def addition(self, options: Mapping[str, Any]) -> WatcherSpec:
         """For `add`."""
         given = dict(options)
         name, cmd, args = given.pop("name"), given.pop("cmd"), given.pop("args", None)
-        from circus.arbiter.config_options import spec_to_add  # noqa: PLC0415 - cattrs
+        from circus.arbiter.config_options import spec_to_add
 
         try:
             spec = spec_to_add(name, cmd, given, args=args, vault=self._vault)
         except ValueError as error:
             raise Refusal(str(error)) from error
-        self._vault.save()
+        self._save()
         return spec
+
+    def _save(self) -> None:
+        try:
+            self._vault.save()
+        except VaultError as error:
+            raise Refusal(str(error), OS_ERROR) from error
 
     def configuration(self) -> commands.ArbiterConfigure:
         """For `reloadconfig`: the file again; a bad one changes nothing."""
@@ -127,21 +135,22 @@ def open_engine(wiring: Wiring) -> Engine:
     context: zmq.Context[Any] = zmq.Context()
     incarnation = past.incarnation + 1
     stream_socket = bind_events(context, wiring.events)
-    stream = EventStream(stream_socket, ledger, clock, incarnation)
+    stream = (
+        SyncedStream(stream_socket, ledger, clock, incarnation, want=syncer.want)
+        if wiring.durability == "always"
+        else EventStream(stream_socket, ledger, clock, incarnation)
+    )
     launches = Launches(projection, wiring.vault.reveal, wiring.environ, wiring.umask)
     exchange = (
-        MemoryExchange()
-        if wiring.transport == "memory"
-        else ZmqExchange(context, incarnation)
+        MemoryExchange() if wiring.transport == "memory" else ZmqExchange(context, incarnation)
     )
     seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
+
     def hands(say: Callable[[Sequence[Draft]], None]) -> ReaperPort:
         reaper = Reaper(wiring.link, launches.of, say)
         return wiring.hands(reaper, say) if wiring.hands else reaper
 
-    ports = Ports(
-        ledger=ledger, clock=clock, exchange=exchange, publisher=stream, reaper=hands
-    )
+    ports = Ports(ledger=ledger, clock=clock, exchange=exchange, publisher=stream, reaper=hands)
     runtime = Runtime(ports, past, seed)
     sources = Sources(projection, wiring.settings, sample, _shown, os.getpid())
     engine = Engine(
@@ -149,6 +158,7 @@ def open_engine(wiring: Wiring) -> Engine:
             runtime=runtime, ledger=ledger, syncer=syncer, link=wiring.link, stream=stream,
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
+            durability=wiring.durability,
         )
     )  # fmt: skip
     runtime.switchboard.observers += [
@@ -184,21 +194,21 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
 
 
 def _shown(name: str, value: Any) -> Any:
-    from circus.arbiter.config_options import show_option  # noqa: PLC0415 - cattrs
+    from circus.arbiter.config_options import show_option
 
     return show_option(name, value)
 
 
 def _ledger_findings(ledger: Ledger) -> list[Draft]:
     found = ledger.recovered
-    drafts = []
+    drafts: list[Draft] = []
     if found.tail_cut is not None:
         cut = found.tail_cut
         drafts.append(Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes)))
-    for one in found.damaged:
-        drafts.append(
-            Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
-        )
+    drafts += [
+        Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
+        for one in found.damaged
+    ]
     return drafts
 
 

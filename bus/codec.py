@@ -4,9 +4,9 @@ Knows:     bus.names, bus.record.
 Known by:  ledger, switchboard, transport, link, client.
 Never:     builds a class that the name table does not list.
 
-Two decoders. `from_outside` is for whatever a stranger sends: limits measured in RELIABILITY.md,
-7.2 (a frame of 16 MiB of empty maps became 1.1 GiB without them). `from_ledger` is for our own bytes,
-whose digests have been checked.
+Two decoders. `from_outside` is for whatever a stranger sends, with the limits measured in
+RELIABILITY.md, 7.2 (a frame of 16 MiB of empty maps became 1.1 GiB without them). `from_ledger` is
+for our own bytes, whose digests have been checked.
 """
 
 from __future__ import annotations

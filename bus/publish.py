@@ -7,8 +7,9 @@ Never:     waits, keeps a message: the ledger is the queue, this is only the wak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import zmq
 
@@ -33,6 +34,10 @@ class Head(Protocol):
 
     @property
     def first_retained(self) -> int: ...
+
+
+# One wake-up reads this many, then workers have their turn again.
+SUBSCRIPTIONS_PER_WAKE: Final = 256
 
 
 class EventStream:
@@ -74,16 +79,22 @@ class EventStream:
             self._send(event_message(own, payload))
             seq = last + 1
 
+    def settle(self, synced: int) -> None:
+        """Everything up to `synced` is on the platter: nothing is held back here."""
+
     def receive(self) -> None:
         """Read what subscribers ask for; answer barriers."""
-        while int(self._events.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        for _ in range(SUBSCRIPTIONS_PER_WAKE):
+            if not int(self._events.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                return
             message = self._events.recv()
             asked, topic = message[:1] == b"\x01", message[1:]
             if is_barrier(topic):
                 if asked:
                     self._send(barrier_message(topic, self.header()))
             else:
-                self.listeners += 1 if asked else -1
+                # A peer may leave what it never joined.
+                self.listeners = max(0, self.listeners + (1 if asked else -1))
 
     def next_beat(self) -> Nanoseconds | None:
         """Boot ns of the next heartbeat; None while nobody listens."""
@@ -106,3 +117,43 @@ class EventStream:
             # XPUB drops by itself at a full queue; EAGAIN comes only while it is being set up, and
             # a subscriber finds the hole by its sequence number.
             return
+
+
+class SyncedStream(EventStream):
+    """For `durability = always`: nobody hears of what a power cut could still take back."""
+
+    def __init__(
+        self,
+        events: zmq.Socket[bytes],
+        ledger: Head,
+        clock: Clock,
+        incarnation: int,
+        *,
+        want: Callable[[int], None],
+    ) -> None:
+        super().__init__(events, ledger, clock, incarnation)
+        self._want = want
+        self._held: deque[_Held] = deque()
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """Keep the frames until `settle` says that they are synced."""
+        last_seq = first_seq + sum(count for count, _ in frames) - 1
+        if self.listeners:
+            self._held.append(_Held(frames, chains, first_seq, last_seq))
+        self._want(last_seq)
+
+    def settle(self, synced: int) -> None:
+        """Tell what is on the platter now."""
+        held = self._held
+        while held and held[0].last_seq <= synced:
+            one = held.popleft()
+            super().publish(one.frames, one.chains, one.first_seq)
+
+
+class _Held(NamedTuple):
+    frames: Sequence[tuple[int, bytes]]
+    chains: Sequence[bytes]
+    first_seq: int
+    last_seq: int

@@ -26,11 +26,12 @@ from circus.arbiter.verbs import Refusal
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus.ledger import StorageFailed
 from circus.bus.vault import Vault, VaultError
+from circus.bus.wire import OS_ERROR
 from circus.operator_log import OperatorLog
 from circus.pidfile import Pidfile
 from circus.places import Places, places_in
-from circus.process.linux import name_process
 from circus.process.link import Link
+from circus.process.linux import name_process
 
 if TYPE_CHECKING:
     from circus.bus import commands
@@ -69,6 +70,8 @@ class Source:
         except ConfigProblems as error:
             reason = "; ".join(str(problem) for problem in error.problems)
             raise Refusal(f"cannot reload the configuration: {reason}") from error
+        except VaultError as error:
+            raise Refusal(str(error), OS_ERROR) from error
 
 
 def main(argv: Sequence[str]) -> int:
@@ -89,16 +92,18 @@ def main(argv: Sequence[str]) -> int:
         with _pidfile(settings.pidfile):
             return _run(_wiring(config, source, places, link), log)
     except ConfigProblems as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        print("circusd: nothing was started", file=sys.stderr)
+        _complain(*map(str, error.problems), "circusd: nothing was started")
         return os.EX_NOINPUT if error.unreadable else os.EX_CONFIG
     except (VaultError, StorageFailed, PidfileError) as error:
-        print(f"circusd: {error}", file=sys.stderr)
+        _complain(f"circusd: {error}")
         return os.EX_CANTCREAT
     except zmq.ZMQError as error:
-        print(f"circusd: cannot listen: {error}; is another daemon there?", file=sys.stderr)
+        _complain(f"circusd: cannot listen: {error}; is another daemon there?")
         return os.EX_UNAVAILABLE
+
+
+def _complain(*lines: str) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
 class PidfileError(Exception):
@@ -116,8 +121,10 @@ def _pidfile(path: str | None) -> Iterator[None]:
         pidfile.create(os.getppid())
     except (RuntimeError, OSError) as error:
         raise PidfileError(f"cannot write the pid file: {error}") from error
-    yield
-    pidfile.unlink()
+    try:
+        yield
+    finally:
+        pidfile.unlink()
 
 
 def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wiring:
@@ -128,6 +135,7 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
         state_dir=places.state, ctl=ctl, events=stream, link=link, keeper_pid=os.getppid(),
         vault=source.vault, environ=os.environ, configure=source.configure(config),
         options=WireOptions(source.vault, source.reload), transport=settings.transport,
+        durability=settings.durability,
         umask=settings.umask, no_new_privs=settings.no_new_privs,
         settings={
             "endpoint": ctl[-1], "pubsub_endpoint": stream[-1], "stats_endpoint": None,
