@@ -25,7 +25,7 @@ from circus.bus.dial import dial_ctl
 from circus.bus.record import Record, fields_of
 from circus.client import Client
 
-DEADLINE_SECONDS: Final = 60
+DEADLINE_SECONDS: Final = 20
 DEATH_MS_MAX: Final = 30_000
 MARK: Final = "CIRCUS_TEST_MARK"
 
@@ -217,6 +217,19 @@ class Daemon(Asking):
         code = self.wait()
         assert [] == self.left()
         return code
+
+    def locked(self) -> None:
+        """Until circusd has set up its signals and taken its lock."""
+        path = self.state_dir / "lock"
+        with deadline("the lock to be taken"):
+            while not path.exists():
+                os.sched_yield()
+
+    def logged(self, words: str) -> None:
+        """Until these words stand in what circusd wrote."""
+        with deadline(f"{words!r} in the log"):
+            while words not in self.text():
+                os.sched_yield()
 
     def text(self) -> str:
         """What it wrote to its standard output and error."""
