@@ -206,6 +206,11 @@ class Engine:
             one()
         return ()
 
+    def close(self) -> None:
+        """After `run`: give up what is the engine's own; its parts belong to who opened them."""
+        self._waiter.close()
+        self.calls.close()
+
     def end(self, code: int) -> None:
         """Leave the loop after this turn, once all that was said is in the ledger and told."""
         self._code = code
@@ -242,6 +247,7 @@ class Engine:
         """Answers that waited for the platter, readers that waited for something to read."""
         parts = self.parts
         now = parts.clock.now()
+        parts.syncer.nudge()
         synced = parts.ledger.settle(now)
         if parts.ledger.degraded:
             self._retry_storage(now)

@@ -29,6 +29,7 @@ class Syncing(Protocol):
     def synced(self) -> int: ...
     def follow(self, handle: int, synced: int) -> None: ...
     def note(self, seq: int, size: int) -> None: ...
+    def nudge(self) -> None: ...
     def want(self, seq: int) -> None: ...
     def flush(self) -> OSError | None: ...
     def fileno(self) -> int: ...
@@ -69,18 +70,26 @@ class GroupSyncer:
             os.close(old)
 
     def note(self, seq: int, size: int) -> None:
-        """`size` bytes, up to record `seq`, have been appended to the file."""
+        """`size` bytes, up to record `seq`, have been appended to the file.
+
+        It wakes nobody: a thread that wakes up now would take the interpreter from a reaction that
+        is half way to a worker. `nudge` does, when the owner has done what was urgent.
+        """
         backlog = self._backlog
         with self._changed:
-            was_clean = backlog.bytes == 0
+            if backlog.bytes == 0:
+                backlog.since = time.monotonic()
+                backlog.nudged = False
             backlog.seq = seq
             backlog.bytes += size
-            if was_clean:
-                backlog.since = time.monotonic()
-            if was_clean or backlog.bytes - size < SYNC_BYTES <= backlog.bytes:
-                self._changed.notify_all()
-        if self._thread is None:
-            self._start()
+
+    def nudge(self) -> None:
+        """Have what was noted synced in time; cheap when nothing was."""
+        backlog = self._backlog
+        if backlog.bytes == 0 or (backlog.nudged and backlog.bytes < SYNC_BYTES):
+            return
+        backlog.nudged = True
+        self._wake()
 
     def want(self, seq: int) -> None:
         """Somebody waits for `seq`: sync at once, then make the descriptor readable."""
@@ -89,13 +98,14 @@ class GroupSyncer:
                 os.eventfd_write(self._ready, 1)
                 return
             self._backlog.wanted = max(self._backlog.wanted, seq)
-            self._changed.notify_all()
+        self._wake()
 
     def flush(self) -> OSError | None:
         """Wait until everything noted is synced; the error if that cannot be."""
         with self._changed:
             self._backlog.wanted = max(self._backlog.wanted, self._backlog.seq)
-            self._changed.notify_all()
+        self._wake()
+        with self._changed:
             self._changed.wait_for(lambda: self._error or self._backlog.seq <= self.synced)
             return self._error
 
@@ -116,6 +126,12 @@ class GroupSyncer:
         if self._file >= 0:
             os.close(self._file)
         os.close(self._ready)
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._start()
+        with self._changed:
+            self._changed.notify_all()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
@@ -178,7 +194,7 @@ class GroupSyncer:
 class _Backlog:
     """What is appended and not yet synced."""
 
-    __slots__ = ("bytes", "closing", "generation", "seq", "since", "wanted")
+    __slots__ = ("bytes", "closing", "generation", "nudged", "seq", "since", "wanted")
 
     def __init__(self) -> None:
         self.seq = 0
@@ -187,6 +203,7 @@ class _Backlog:
         self.wanted = 0
         self.generation = 0
         self.closing = False
+        self.nudged = False  # the thread knows that there is something
 
     def start(self, seq: int) -> None:
         self.seq, self.bytes = seq, 0

@@ -467,7 +467,7 @@ def test_the_syncer_works_after_a_while_or_after_enough_bytes(
     tmp_path: Path, delay: float, count: int
 ) -> None:
     """
-    Nobody has to want anything.
+    Nobody has to want anything; the owner says when it has time for a thread to wake up.
     """
     done = threading.Event()
 
@@ -478,6 +478,7 @@ def test_the_syncer_works_after_a_while_or_after_enough_bytes(
     ledger, syncer = opened(tmp_path, RealDisk()), GroupSyncer(sync, delay=delay)
     ledger.attach(syncer)
     ledger.append([(1, b"x")] * count, NOW)
+    syncer.nudge()
     assert done.wait(DEADLINE_SECONDS)
     ledger.close()
     syncer.close()
