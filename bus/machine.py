@@ -91,8 +91,14 @@ class Host:
 
     def resume(self, actor: Actor) -> None:
         """After a restart: let it ask again for what must be true; its inbox waits for that."""
-        drafts = actor.core.resume(actor.state)
-        if drafts and actor.pending is None:
+        if actor.pending is not None:
+            return
+        try:
+            drafts = actor.core.resume(actor.state)
+        except Exception:  # noqa: BLE001 - as in _step: its inputs are still answered
+            self._tell_failure(actor, 0)
+            return
+        if drafts:
             self._submit(actor, Decision(actor.address, 0, drafts))
 
     def handle(self, item: Stamped | Delivered) -> None:
@@ -154,12 +160,19 @@ class Host:
                 stamp.seq += 1
         except Exception:  # noqa: BLE001 - as above; the ledger has the truth, the state is rebuilt
             self._tell_failure(actor, decision.cause)
+            self._rebuild(actor)
+
+    def _rebuild(self, actor: Actor) -> None:
+        """The state as the ledger has it; if that fails too, the actor goes on with what it has."""
+        try:
             actor.state = self._refold(actor.address)
+        except Exception:  # noqa: BLE001 - as above: one actor's fold is not the end of the others
+            self._tell_failure(actor, 0)
 
     def _failed(self, actor: Actor, record: Record) -> None:
         """First failure: say so, refold, try again. Second: set the input aside."""
         self._tell_failure(actor, record.seq)
-        actor.state = self._refold(actor.address)
+        self._rebuild(actor)
         actor.tries += 1
         if actor.tries < TRIES_PER_INPUT:
             actor.inbox.appendleft(record)

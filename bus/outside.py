@@ -67,7 +67,7 @@ class Outside:
         if item.actor != REAPER:
             return
         stamp = Stamp(item.first_seq, decision.cause, REAPER, item.now, self._incarnation)
-        records = []
+        records: list[Record] = []
         for draft in decision.drafts:
             records.append(stamped(stamp, draft))
             stamp.seq += 1

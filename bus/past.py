@@ -33,8 +33,8 @@ class Spawns:
     """Which spawns have no outcome yet, which processes are not reaped yet, which signals are open.
 
     `undecided`: spawn_id → its command. `alive`: spawn_id → the `process.spawned` of a process that
-    has not been reaped. `exited`: those of `alive` whose exit is in the ledger. `signals`: seq → the
-    command of a signal whose outcome is not in the ledger.
+    has not been reaped. `exited`: those of `alive` whose exit is in the ledger. `signals`: seq →
+    the command of a signal whose outcome is not in the ledger.
     """
 
     undecided: dict[int, Record] = attr.Factory(dict)
@@ -99,13 +99,16 @@ class Fold:
     def fold(self, record: Record) -> None:
         """Believe one record of the past."""
         found = self.found
-        found.last = record
-        found.timers.fold(record)
-        found.spawns.fold(record)
         body = record.body
         if isinstance(body, events.CoreStarted):
             found.incarnation = record.incarnation
+            if found.last is not None and body.boot_id != found.boot_id:
+                # Due times are boot times, and those of another boot mean nothing in this one.
+                found.timers.rebase(found.last.boot, record.boot)
             found.boot_id = body.boot_id
+        found.last = record
+        found.timers.fold(record)
+        found.spawns.fold(record)
         self._fold_actor(record)
         self._route(record, body)
 

@@ -28,6 +28,8 @@ T = TypeVar("T")
 def body(cls: type[T]) -> type[T]:
     """Make an attrs class of a command's or an event's fields."""
     made: type[T] = _lean(cls)
+    if issubclass(made, Body):
+        made.field_names = tuple(a.name for a in made.__attrs_attrs__)
     return made
 
 
@@ -36,6 +38,7 @@ class Body:
 
     __slots__ = ()
     __attrs_attrs__: ClassVar[tuple[attr.Attribute[Any], ...]] = ()
+    field_names: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Kind]
 
     def __eq__(self, other: object) -> bool:
@@ -67,7 +70,7 @@ class Event(Body):
 
 def fields_of(body: Body) -> dict[str, Any]:
     """The body as the `data` map of the wire, in the order of declaration."""
-    return {a.name: getattr(body, a.name) for a in body.__attrs_attrs__}
+    return {name: getattr(body, name) for name in body.field_names}
 
 
 class Draft(NamedTuple):

@@ -8,11 +8,14 @@ Never:     reads a clock: due times are boot ns of the arming record plus its du
 from __future__ import annotations
 
 import heapq
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from circus.bus import commands, events
 from circus.bus.record import Draft, Record
 from circus.bus.values import Address, Nanoseconds, watcher_of
+
+# Replaced armings stay in the heap until they come up; more than half of it is swept.
+HEAP_SLACK: Final = 64
 
 
 class Armed(NamedTuple):
@@ -43,6 +46,8 @@ class Timers:
             armed = Armed(due, record.seq, record.actor, body.timer, body.bound)
             self._armed[record.actor, body.timer] = armed
             heapq.heappush(self._heap, armed)
+            if len(self._heap) > HEAP_SLACK + 2 * len(self._armed):
+                self._heap = sorted(self._armed.values())
         elif isinstance(body, commands.TimerDisarm):
             self._armed.pop((record.actor, body.timer), None)
         elif isinstance(body, events.TimerWoke):

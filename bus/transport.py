@@ -69,9 +69,7 @@ class MemoryExchange:
 class MemoryWire:
     """A host's end of the memory transport."""
 
-    def __init__(
-        self, host: str, inbox: deque[Item], outbox: deque[tuple[str, Decision]]
-    ) -> None:
+    def __init__(self, host: str, inbox: deque[Item], outbox: deque[tuple[str, Decision]]) -> None:
         self._host = host
         self._inbox = inbox
         self._outbox = outbox
@@ -100,7 +98,7 @@ class ZmqExchange:
         self._router.set_hwm(INTERNAL_HWM)
         self._router.setsockopt(zmq.LINGER, 0)
         self._router.bind(INTERNAL)
-        self._wires: list[ZmqWire] = []
+        self._wires: dict[str, ZmqWire] = {}
         self.under_way = 0
         self.stale = 0
 
@@ -111,8 +109,8 @@ class ZmqExchange:
         dealer.set_hwm(INTERNAL_HWM)
         dealer.setsockopt(zmq.LINGER, 0)
         dealer.connect(INTERNAL)
-        made = ZmqWire(host, dealer, self, self._incarnation)
-        self._wires.append(made)
+        made = ZmqWire(dealer, self, self._incarnation)
+        self._wires[host] = made
         # The ROUTER learns a name only from the peer: introduce it before anything is sent to it.
         dealer.send(pack([self._incarnation, []]))
         self._router.recv_multipart()
@@ -120,9 +118,7 @@ class ZmqExchange:
 
     def send(self, host: str, items: Sequence[Item]) -> None:
         """To one host, in ledger order, as one message."""
-        for wire in self._wires:
-            if wire.host == host:
-                wire.under_way += 1
+        self._wires[host].under_way += 1
         message = pack([self._incarnation, [_item_out(item) for item in items]])
         self._router.send_multipart((host.encode(), message))
 
@@ -131,18 +127,19 @@ class ZmqExchange:
         taken: list[tuple[str, Decision]] = []
         while self.under_way:
             host, message = self._router.recv_multipart()
-            self.under_way -= 1
             incarnation, decisions = from_ledger(message)
             if incarnation != self._incarnation:
+                # Not one of ours, so it is not among those that are under way.
                 self.stale += 1
                 continue
+            self.under_way -= 1
             name = host.decode()
             taken.extend((name, _decision_in(decision)) for decision in decisions)
         return taken
 
     def close(self) -> None:
         """Close every socket of this transport."""
-        for wire in self._wires:
+        for wire in self._wires.values():
             wire.close()
         self._router.close()
 
@@ -150,10 +147,7 @@ class ZmqExchange:
 class ZmqWire:
     """A host's DEALER."""
 
-    def __init__(
-        self, host: str, dealer: zmq.Socket[bytes], exchange: ZmqExchange, incarnation: int
-    ) -> None:
-        self.host = host
+    def __init__(self, dealer: zmq.Socket[bytes], exchange: ZmqExchange, incarnation: int) -> None:
         self.under_way = 0
         self._dealer = dealer
         self._exchange = exchange

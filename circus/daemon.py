@@ -13,7 +13,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -111,7 +111,7 @@ class PidfileError(Exception):
 
 
 @contextmanager
-def _pidfile(path: str | None) -> Iterator[None]:
+def _pidfile(path: str | None) -> Generator[None]:
     """The keeper's pid in the file that the configuration names, while this daemon runs."""
     if path is None:
         yield
