@@ -48,8 +48,8 @@ def load_cached(
 def _loaded(
     path: str, environ: Mapping[str, str], vault: Vault, cache: str, key: list[Any]
 ) -> Config:
-    from circus.arbiter.config import load_document  # noqa: PLC0415 - what the cache is to spare
-    from circus.arbiter.config_files import read_document  # noqa: PLC0415
+    from circus.arbiter.config import load_document
+    from circus.arbiter.config_files import read_document
 
     document = read_document(path)
     config = load_document(path, document, environ, vault=vault, insecure_tcp=key[1])

@@ -178,7 +178,7 @@ def _parsed(parse: Callable[[str], Any], value: Any) -> Any:
 @cache
 def _structure(flavour: Flavour) -> Callable[[Any, Any], Any]:
     """The `structure` of cattrs with our hooks; its import, 15 ms, only a configuration pays."""
-    from cattrs import Converter  # noqa: PLC0415
+    from cattrs import Converter
 
     converter = Converter()
     ini = flavour == "ini"

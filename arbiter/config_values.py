@@ -15,7 +15,7 @@ from circus.bus.commands import ArbiterConfigure
 from circus.bus.spec import WatcherSpec, to_data
 
 
-def setting(default: Any, help: str, *, kind: str = "text", toml: Any = None) -> Any:  # noqa: A002
+def setting(default: Any, help: str, *, kind: str = "text", toml: Any = None) -> Any:
     """Declare one setting; `toml` is the native format's default where it differs."""
     return attr.ib(default=default, metadata={"help": help, "kind": kind, "toml": toml})
 

@@ -8,7 +8,6 @@ Never:     touches a process, reads a file or a clock, changes its state while d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
 from typing import Any, Final
 
 from circus.arbiter.fold import WARMUP, evolve, initial, job_of
@@ -25,7 +24,8 @@ from circus.bus.values import ARBITER, CLOCK, EFFECTS_PER_DECISION_MAX, NS_PER_S
 __all__ = ["State", "decide", "evolve", "initial", "resume"]
 
 SECOND_GRACE: Final = 1 * NS_PER_SECOND
-ENDING: Final = frozenset((SIGTERM, SIGINT, SIGQUIT))
+SIGHUP: Final = 1  # numbers of Linux, as `signal.received` has them
+ENDING: Final = frozenset((15, 2, 3))  # TERM, INT, QUIT
 
 CHILDREN: Final = (c.WatcherStart, c.WatcherReload, c.WatcherRestart, c.WatcherStop)
 

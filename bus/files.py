@@ -87,7 +87,7 @@ class Files:
         self.segments.append(Segment(header.first_seq, chain, chain, header.first_seq))
 
     def write(self, data: bytes) -> None:
-        """One write, or its rest; if the disk takes only a part, back to the frame boundary and raise."""
+        """One write, or its rest; if the disk takes only a part, back to the frame boundary."""
         try:
             append_whole(self.disk, self.handle, data)
         except OSError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -88,7 +88,7 @@ class AsyncSubscription(AsyncIterator[Record]):
             self._sockets.close()
             self._sockets = None
 
-    async def _run(self) -> Any:
+    async def _run(self) -> AsyncGenerator[Record]:
         after = self._after
         if is_asleep(self._doors):
             assert self._doors.state_dir is not None, self._doors

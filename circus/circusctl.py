@@ -18,7 +18,7 @@ import click
 
 from circus.client import TIMEOUT_SECONDS, CallError
 from circus.ctl_commands import COMMANDS, GROUPS
-from circus.ctl_target import FLAGS, Target
+from circus.ctl_target import Target, flags
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -52,7 +52,7 @@ def command_line() -> click.Group:
     """The whole command line."""
     return Commands(
         "circusctl",
-        params=[*FLAGS(), click.Option(["--version"], is_flag=True, help="Show the version.")],
+        params=[*flags(), click.Option(["--version"], is_flag=True, help="Show the version.")],
         callback=_begin,
         invoke_without_command=True,
         no_args_is_help=False,
@@ -82,9 +82,7 @@ def run(arguments: list[str]) -> int:
     line = command_line()
     target = Target(timeout=TIMEOUT_SECONDS)
     try:
-        status = line.main(
-            arguments, "circusctl", standalone_mode=False, obj=target
-        )
+        status = line.main(arguments, "circusctl", standalone_mode=False, obj=target)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.UsageError as error:
@@ -117,7 +115,6 @@ def main() -> None:
         status = EXIT_PIPE
     sys.stderr.flush()
     os._exit(status)
-
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class _Version(argparse.Action):
     """--version, read from the package only when somebody asks."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version  # noqa: PLC0415 - slow, and rarely asked for
+        from importlib.metadata import version
 
         print(f"circusd {version('circus-ledger')}")
         parser.exit()
@@ -153,9 +153,9 @@ def check_input(path: str) -> None:
 
 def check(arguments: Arguments) -> int:
     """Print a summary, or every problem; nothing is made or started."""
-    from circus.arbiter import config  # noqa: PLC0415 - never in the process that keeps
-    from circus.arbiter.config_problems import ConfigProblems  # noqa: PLC0415
-    from circus.bus.vault import Vault  # noqa: PLC0415
+    from circus.arbiter import config
+    from circus.arbiter.config_problems import ConfigProblems
+    from circus.bus.vault import Vault
 
     try:
         found = config.load(
@@ -208,7 +208,7 @@ def start(arguments: Arguments) -> int:
 
 def core_argv(arguments: Arguments, places: Places, link_fd: int) -> Sequence[str]:
     """How the keeper starts the core, whose main takes these by position."""
-    from circus.process.keeper import python_argv  # noqa: PLC0415 - not for --check
+    from circus.process.keeper import python_argv
 
     return python_argv(
         "circus.daemon", str(link_fd), places.state, os.path.abspath(arguments.config),
@@ -217,7 +217,8 @@ def core_argv(arguments: Arguments, places: Places, link_fd: int) -> Sequence[st
 
 
 def _keep(arguments: Arguments, places: Places) -> int:
-    from circus.process.keeper import KeeperOptions, run_keeper  # noqa: PLC0415 - not for --check
+    from circus.process.core_child import KeeperOptions
+    from circus.process.keeper import run_keeper
 
     return run_keeper(KeeperOptions(places.state, partial(core_argv, arguments, places)))
 

@@ -35,9 +35,7 @@ class CallError(Exception):
 class Client:
     """A caller of one daemon. Not for several threads at once: give each its own."""
 
-    def __init__(
-        self, place: str | os.PathLike[str], timeout: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, place: str | os.PathLike[str], timeout: float = TIMEOUT_SECONDS) -> None:
         self.endpoint = doors_of(place).ctl
         self.timeout = timeout
         self._context: zmq.Context[Any] | None = None

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from circus import ctl_output as output
-from circus.ctl_target import FLAGS, Target
+from circus.ctl_target import Target, flags
 from circus.ctl_values import BadValue, number_or_name, option_value
 
 EXIT_REFUSED: Final = 3
@@ -77,7 +77,7 @@ def _make(name: str) -> click.Command:
         return ask(target, name, properties, line.show)
 
     return click.Command(
-        name, params=[*line.parameters(), *FLAGS()], callback=carry_out, help=line.help,
+        name, params=[*line.parameters(), *flags()], callback=carry_out, help=line.help,
         **line.settings,
     )  # fmt: skip
 
@@ -297,7 +297,7 @@ def _make_events(name: str) -> click.Command:
             ),
             click.Option(["--watcher"], metavar="NAME", help="Only what concerns this watcher."),
             click.Option(["--follow", "-f"], is_flag=True, help="Go on with what happens."),
-            *FLAGS(),
+            *flags(),
         ],
         callback=carry_out,
         help="The record: every event in order, one line each.",
@@ -313,7 +313,7 @@ def _make_why(name: str) -> click.Command:
 
     return click.Command(
         name,
-        params=[click.Argument(["subject"], metavar="PID|WATCHER"), *FLAGS()],
+        params=[click.Argument(["subject"], metavar="PID|WATCHER"), *flags()],
         callback=carry_out,
         help="Why a process or watcher is in the state that it is in.",
     )

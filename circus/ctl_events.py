@@ -8,7 +8,7 @@ Never:     decides what is worth showing: everything is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -49,14 +49,14 @@ def show_events(target: Target, *, after: str | None, watcher: str | None, follo
 @contextmanager
 def reading(
     target: Target, after: int | None, watcher: str | None = None, *, follow: bool = False
-) -> Iterator[Iterable[Record]]:
+) -> Generator[Iterable[Record]]:
     """The records, with what may go wrong said to an operator."""
     with reading_errors(), subscribe(target.place, after, watcher, follow=follow) as records:
         yield records
 
 
 @contextmanager
-def reading_errors() -> Iterator[None]:
+def reading_errors() -> Generator[None]:
     """What may go wrong with the record, said to an operator."""
     try:
         yield

@@ -49,7 +49,7 @@ class Target:
             self._client.close()
 
 
-def FLAGS() -> list[click.Option]:  # noqa: N802 - a constant, but for click's mutable options
+def flags() -> list[click.Option]:
     """The flags that stand before or after the command: the later one counts."""
     return [
         click.Option(
@@ -72,7 +72,7 @@ def FLAGS() -> list[click.Option]:  # noqa: N802 - a constant, but for click's m
 
 
 def _note(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-    if value is None or option.name is None:
+    if value is None or not option.name:
         return
     if option.name == "timeout" and not 0 < value < 1e9:
         raise click.BadParameter("cannot wait that long: give a positive number of seconds")

@@ -281,7 +281,7 @@ def library_start(root: str, name: str) -> Places:
 
 def _prune_library(root: str, prefix: str) -> None:
     """Names sort by time of birth: the hexadecimal nanoseconds have one length till 2554."""
-    from shutil import rmtree  # noqa: PLC0415 - only the library prunes; the keeper never loads it
+    from shutil import rmtree
 
     mine = [name for name in _entries(root) if _is_start_of(name, prefix)]
     for name in mine[: max(0, len(mine) - (LIBRARY_DIRS_KEPT - 1))]:

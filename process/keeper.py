@@ -73,9 +73,7 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) != 3 or not (argv[1].isdigit() and argv[2].isdigit()):
         sys.stderr.write("cannot start: give the state directory, a descriptor and a pid\n")
         return EX_USAGE
-    return run_keeper(
-        KeeperOptions(argv[0], link_fd=int(argv[1]), host_pid=int(argv[2]))
-    )
+    return run_keeper(KeeperOptions(argv[0], link_fd=int(argv[1]), host_pid=int(argv[2])))
 
 
 def _take_signals() -> int:

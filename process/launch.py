@@ -127,9 +127,7 @@ def _names_slot(spec: WatcherSpec) -> bool:
 def plan_of(spec: WatcherSpec) -> Plan:
     """The stop plan in a spec."""
     kill = spec.leftovers == "kill" or spec.stop_children
-    return Plan(
-        spec.stop_signal, spec.graceful_timeout, spec.priority, spec.stop_children, kill
-    )
+    return Plan(spec.stop_signal, spec.graceful_timeout, spec.priority, spec.stop_children, kill)
 
 
 def executables(launch: Launch) -> tuple[str, ...]:

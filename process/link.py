@@ -198,9 +198,7 @@ def _check(item: Any, schema: Mapping[str, tuple[Any, ...]]) -> None:
     if fields is None or len(item) != len(fields) + 1:
         raise LinkGarbled(f"cannot read {item[0]!r}: no such item with {len(item) - 1} fields")
     for value, wanted in zip(item[1:], fields, strict=True):
-        if type(value) is not wanted and not (
-            type(wanted) is tuple and type(value) in wanted
-        ):
+        if type(value) is not wanted and not (type(wanted) is tuple and type(value) in wanted):
             raise LinkGarbled(f"cannot read {item[0]!r}: {value!r} is not a {wanted}")
 
 

@@ -111,9 +111,7 @@ class Lives:
             self.news(drafts, spawn_id, ProcessReaped(gone[spawn_id].pid), spawn_id)
         drafts.append(
             Draft(
-                ReaperReconciled(
-                    settling.barrier, tuple(adopted), tuple(lost), tuple(never_run)
-                ),
+                ReaperReconciled(settling.barrier, tuple(adopted), tuple(lost), tuple(never_run)),
                 cause=0,
             )
         )

@@ -124,7 +124,7 @@ class Process:
         values = sample(self._life.pid) if self._pidfd >= 0 else None
         return GONE if values is None else Info(self.name, values)
 
-    def children(self, recursive: bool = False) -> list[int]:  # noqa: FBT001, FBT002 - Circus's
+    def children(self, recursive: bool = False) -> list[int]:
         """The pids of its children, or of all its descendants."""
         if self._pidfd < 0:
             return []
@@ -142,7 +142,7 @@ class Process:
         """Send a signal to one direct child; NoSuchProcess where it is none."""
         self._signal(signum, "children", pid)
 
-    def send_signal_children(self, signum: int, recursive: bool = False) -> None:  # noqa: FBT001, FBT002
+    def send_signal_children(self, signum: int, recursive: bool = False) -> None:
         """Send a signal to its children, or to all its descendants; the gone are passed."""
         if self._pidfd >= 0:
             self._signal(signum, "descendants" if recursive else "children", None)
@@ -316,9 +316,7 @@ def _pipes(options: Mapping[str, Any]) -> Generator[tuple[Any, tuple[int, int, i
         writes.append(write)
 
     def ours() -> list[IO[bytes] | None]:
-        streams: list[IO[bytes] | None] = [
-            os.fdopen(fd, "rb") if fd >= 0 else None for fd in reads
-        ]
+        streams: list[IO[bytes] | None] = [os.fdopen(fd, "rb") if fd >= 0 else None for fd in reads]
         reads.clear()
         return streams
 

@@ -27,7 +27,6 @@ from circus.bus.events import (
     SignalReceived,
 )
 from circus.bus.past import Spawns
-from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
 from circus.process.core import Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure

@@ -158,14 +158,15 @@ def prepare(launch: Launch) -> Prepared:
         raise SpawnFailed("exec", errno.ENOENT)
     if any("\0" in word for word in words) or any("=" in name or not name for name in launch.env):
         raise SpawnFailed("exec", errno.EINVAL)
-    launch.ready = Prepared(
+    prepared = Prepared(
         [os.fsencode(word) for word in launch.argv],
         [os.fsencode(f"{name}={value}") for name, value in launch.env.items()],
         tuple(os.fsencode(place) for place in executables(launch)),
         None if launch.cwd is None else os.fsencode(launch.cwd),
         -1 if launch.umask is None else launch.umask,
     )
-    return launch.ready  # type: ignore[no-any-return]
+    launch.ready = prepared
+    return prepared
 
 
 def identity_of(launch: Launch) -> Identity | None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import zmq
 
 from circus.arbiter.reads import Reads
+from circus.arbiter.verbs import Refusal
 from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock
 from circus.bus.codec import Stamp, encode_record, frame_payload, from_outside
@@ -207,7 +208,7 @@ class Served:
         self._waiting = None
         try:
             self._loop(up, events, clock)
-        except BaseException as error:  # noqa: BLE001 - told by `stop`, in the test's own thread
+        except BaseException as error:
             self._failed.append(error)
         finally:
             events.close(0)
@@ -246,10 +247,13 @@ class Served:
         request = parse_request(from_outside(frames[1]))
         self.requests.append(request)
 
-        def tell(fields: Mapping[str, Any], raw: bytes | None = None) -> None:
-            body = ok_body(request.id, 1.5, fields)
-            if "reason" in fields:
+        def tell(fields: Mapping[str, Any] | Refusal, raw: bytes | None = None) -> None:
+            if isinstance(fields, Refusal):
+                body = error_body(request.id, 1.5, fields.reason, fields.errno)
+            elif "reason" in fields:
                 body = error_body(request.id, 1.5, fields["reason"], fields.get("errno", 3))
+            else:
+                body = ok_body(request.id, 1.5, fields)
             whole = self.mangle(encode_reply(self._stream.header(), body, raw))
             if whole is not None:
                 self._ctl.send_multipart([frames[0], *whole])

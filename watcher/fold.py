@@ -234,7 +234,7 @@ def _left(state: State, slot: Slot) -> None:
         return
     state.unsettled -= slot.phase is SlotPhase.SPAWNING
     state.stopping -= slot.phase is SlotPhase.STOPPING
-    assert state.unsettled >= 0 and state.stopping >= 0, (slot, state)
+    assert min(state.unsettled, state.stopping) >= 0, (slot, state)
     state.spawns.pop(slot.spawn_id, None)
     _unbatched(state, slot)
     for operation in _touching(state):

@@ -178,9 +178,12 @@ def _over(plan: Plan, wid: int, slot: Slot) -> None:
         plan.freed.add(wid)
         plan.tell(e.SlotVacated(), wid, slot.spawn_id)
     _end_kills(plan, slot)
-    if plan.phase is not Phase.ACTIVE or plan.op is not None or not plan.spec.respawn:
-        advance(plan)
-    elif plan.spec.warmup_delay:
+    if (
+        plan.phase is not Phase.ACTIVE
+        or plan.op is not None
+        or not plan.spec.respawn
+        or not _is_free_to_spawn(plan)
+    ):
         advance(plan)
 
 

@@ -42,7 +42,7 @@ class Daemon:
         self.seq += 1
         return stamped(Stamp(self.seq, cause, actor, Moment(self.now, self.now), 1), draft)
 
-    def tell(self, body: Body, actor: str = "client", id: str | None = "x") -> int:
+    def tell(self, body: Body, actor: str = "client", id: Any = "x") -> int:
         record = self.stamp(Draft(body, "arbiter", id=id), actor, 0)
         self.inbox.append(record)
         while self.inbox:
@@ -69,7 +69,7 @@ class Daemon:
     def answer(self, reply: Any = None) -> None:
         child = self.asked.popleft()
         body = e.CommandFinished(child.seq, "done", reply)
-        self.tell(body, actor=child.to or "", id=child.id)  # type: ignore[arg-type]
+        self.tell(body, actor=child.to or "", id=child.id)
 
     def answer_all(self) -> None:
         while self.asked:

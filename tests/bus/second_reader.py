@@ -32,7 +32,7 @@ def read_header(data: bytes, name: str) -> tuple[bytes, int, bytes]:
         raise Bad(f"{name}: another version")
     if zlib.crc32(data[:12] + b"\0\0\0\0" + data[16:64]) != number(data, 12, 4):
         raise Bad(f"{name}: header crc")
-    if number(data, 32, 8) != int(name.split(".")[0]):
+    if number(data, 32, 8) != int(name.partition(".")[0]):
         raise Bad(f"{name}: misnamed")
     return data[16:32], number(data, 32, 8), data[48:64]
 
@@ -91,4 +91,4 @@ def read_ledger(directory: pathlib.Path) -> list[tuple[int, Any]]:
 
 if __name__ == "__main__":
     for first_seq, records in read_ledger(pathlib.Path(sys.argv[1])):
-        print(first_seq, records)
+        sys.stdout.write(f"{first_seq} {records}\n")

@@ -26,7 +26,7 @@ class Story:
         self.served = served
 
     def say(self, actor: str, body: Body, cause: int = 0, **about: Any) -> int:
-        seq = self.served.ledger.head + 1
+        seq: int = self.served.ledger.head + 1
         stamp = Stamp(seq, cause, actor, Moment(seq * 10**9, seq), 1)
         self.served.ledger.append(frame_payload([encode_record(stamp, Draft(body, **about))], 1), 1)
         return seq
@@ -98,9 +98,7 @@ def test_a_watcher_that_gave_up_says_the_failed_step(
     assert "none of its processes is running" in told
 
 
-def test_json_has_the_chain_of_records(
-    story: Story, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_has_the_chain_of_records(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     """Newest first, with the envelope's names."""
     story.crash()
     assert 0 == why(story, "502", "--json")

@@ -89,7 +89,7 @@ TOML_CASES = {
         "2: [watcher.web] cmd: cannot run a watcher without cmd: name the program to run",
     ),
     "an open quote in cmd": (
-        "[watcher.web]\ncmd = \"echo 'a\"",
+        '[watcher.web]\ncmd = "echo \'a"',
         '2: [watcher.web] cmd: cannot split "echo \'a" as a shell does: no closing quotation',
     ),
     "a singleton of several": (

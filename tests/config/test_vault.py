@@ -66,7 +66,9 @@ def test_a_digest_that_is_not_there_is_an_error_with_a_remedy() -> None:
     """
     A ledger with another's vault.
     """
-    with pytest.raises(VaultError, match="cannot find the value of h:00 .*put the right file back"):
+    with pytest.raises(
+        VaultError, match=r"cannot find the value of h:00 .*put the right file back"
+    ):
         Vault.in_memory().reveal("h:00")
 
 

@@ -8,6 +8,7 @@ Never:     starts a process.
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from circus.bus.spec import WatcherSpec
 from circus.process.launch import Launch, Plan, executables, from_map, resolve, spawn_failure
 
 
-def launch(slot: int = 4, **options: object) -> Launch:
-    spec = WatcherSpec(name="web", **options)  # type: ignore[arg-type]
+def launch(slot: int = 4, **options: Any) -> Launch:
+    spec = WatcherSpec(name="web", **options)
     return resolve(spec, slot, secrets=lambda hashed: f"value of {hashed}", environ={"HOME": "/h"})
 
 

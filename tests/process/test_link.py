@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import msgpack
 import pytest
@@ -52,7 +53,7 @@ def test_a_full_socket_keeps_what_it_did_not_take(ends: Ends) -> None:
     keeper.send([("pong", number) for number in range(count)])
     assert not keeper.flush()
     assert keeper.wants_write
-    seen = []
+    seen: list[Any] = []
     while len(seen) < count:
         seen += core.receive()
         keeper.flush()

@@ -192,10 +192,10 @@ def test_the_keepers_list_settles_every_undecided_spawn() -> None:
 
 
 def test_an_exit_on_record_is_acknowledged_again_and_reaped_once() -> None:
-    """Held: acknowledged, not told twice. Not held: it was let go, and its reap is put on record."""
+    """Held: acknowledged, not told twice. Not held: it was let go, and its reap is recorded."""
     world = World()
     world.reconcile(alive=[20, 21], exited=[20, 21])
-    ended = ("exited", 20, OWNER, 8, 0, None, False, {}, 1, 1)
+    ended: tuple[Any, ...] = ("exited", 20, OWNER, 8, 0, None, False, {}, 1, 1)
     said = world.hear(held((20, OWNER, "zombie", 8, 1, 0, "", 0)), ended)
     assert ["process.reaped", "reaper.reconciled"] == said
     assert ("ack", [20]) in world.sent()

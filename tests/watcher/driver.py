@@ -8,6 +8,7 @@ Never:     sleeps, forks, reads a clock.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from circus.bus import commands as c
@@ -94,12 +95,18 @@ class Driver:
 
     def check_peace(self, record: Record, drafts: tuple[Draft, ...]) -> None:
         """The short road of the commonest news says what the long one says."""
-        long = {e.ProcessSpawned: lives.came, e.ProcessExited: lives.went}.get(type(record.body))
+        body = record.body
         wid = self.state.spawns.get(record.spawn_id or 0)
-        if long is not None and wid is not None and self.state.phase is not Phase.REMOVED:
-            plan = Plan(self.state, record, CHANCE)
-            long(plan, wid, self.state.slots[wid], record.body)
-            assert tuple(plan.drafts) == drafts
+        if wid is None or self.state.phase is Phase.REMOVED:
+            return
+        plan, slot = Plan(self.state, record, CHANCE), self.state.slots[wid]
+        if isinstance(body, e.ProcessSpawned):
+            lives.came(plan, wid, slot, body)
+        elif isinstance(body, e.ProcessExited):
+            lives.went(plan, wid, slot, body)
+        else:
+            return
+        assert tuple(plan.drafts) == drafts
 
     # --- the keeper ---------------------------------------------------------------------------
 
@@ -126,6 +133,12 @@ class Driver:
         del self.timers[timer]
         self.now = max(self.now, due)
         self.tell(e.TimerWoke(timer, armed))
+
+    def reply(self, command: int) -> Mapping[str, Any]:
+        """What a finished command was answered with."""
+        reply = self.finished[command].reply
+        assert reply is not None
+        return reply
 
     def run(self) -> None:
         """Spawns succeed until there are none."""

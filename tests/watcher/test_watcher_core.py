@@ -202,8 +202,8 @@ def test_a_sequential_reload_replaces_one_after_the_other(options: dict[str, obj
     command = driver.tell(c.WatcherReload(sequential=True))
     driver.rest()
     assert driver.peak == most
-    assert len(driver.finished[command].reply["stopped"]) == most
-    assert len(driver.finished[command].reply["started"]) == most
+    assert len(driver.reply(command)["stopped"]) == most
+    assert len(driver.reply(command)["started"]) == most
 
 
 def test_a_reload_with_send_hup_keeps_every_process() -> None:
@@ -211,7 +211,7 @@ def test_a_reload_with_send_hup_keeps_every_process() -> None:
     driver = started(numprocesses=2, send_hup=True)
     command = driver.tell(c.WatcherReload())
     assert driver.signals(SIGHUP) == list(driver.live)
-    assert driver.finished[command].reply["kept"] == sorted(driver.live.values())
+    assert driver.reply(command)["kept"] == sorted(driver.live.values())
 
 
 def test_a_stopped_watcher_stays_stopped_under_reload() -> None:

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from driver import Driver
 
 from circus.bus import commands as c
+from circus.bus.record import Command
 from circus.bus.values import NS_PER_SECOND as S
 
 COMMANDS = st.sampled_from([
@@ -45,7 +46,7 @@ SPECS = st.fixed_dictionaries({
 
 
 def step(driver: Driver, what: Any) -> None:
-    if isinstance(what, c.Command):
+    if isinstance(what, Command):
         driver.tell(what)
     elif what == "spawned" and driver.asked:
         driver.spawned()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +96,7 @@ def live() -> list[dict[str, Any]]:
     """The event stream."""
     own = HEADER._replace(head_seq=43, frame_seq=43)
     topic = wire.barrier_topic(NONCE)
-    wanted = {
+    wanted: dict[str, tuple[Sequence[bytes | memoryview], wire.Live]] = {
         "one decision": (
             wire.event_message(own, payload()),
             wire.Live(wire.EVENT, own, payload=payload()),
