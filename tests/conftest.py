@@ -119,11 +119,13 @@ def until() -> Callable[[int], None]:
 
 
 def _children() -> set[int]:
-    return {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text(encoding="ascii").split()
-    }
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update(map(int, (task / "children").read_text(encoding="ascii").split()))
+        except FileNotFoundError:
+            continue  # A thread that has been joined; the kernel forgets it a moment later.
+    return found
 
 
 def _reap(pid: int) -> None:
