@@ -1,0 +1,27 @@
+"""The benchmarks, in the order of the report."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.items import (
+    churn,
+    cold_start,
+    ctl_status,
+    idle,
+    ledger,
+    mass_death,
+    memory,
+    reaction,
+    round_trip,
+    stop,
+    stream,
+    switchboard,
+)  # fmt: skip
+from bench.stage import Item
+
+ALL: Final[tuple[Item, ...]] = (
+    *cold_start.ITEMS, *reaction.ITEMS, *mass_death.ITEMS, *churn.ITEMS, *idle.ITEMS, *stop.ITEMS,
+    *round_trip.ITEMS, *ctl_status.ITEMS, *switchboard.ITEMS, *stream.ITEMS, *ledger.ITEMS,
+    *memory.ITEMS,
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""From SIGKILL of a worker to its replacement's first instruction."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Final
+
+from bench.births import boot_ns
+from bench.contestants import (
+    FULL,
+    OURS,
+    PEERS,
+    Bare,
+    CannotMeasure,
+    CircusQuick,
+    Contestant,
+    running,
+)
+from bench.stage import START_SECONDS, Figures, Item, Run, Stage, Target, percentile
+
+KILLS: Final = 200
+PEER_KILLS: Final = 4
+# Long enough that every wake-up after it is cold, as a death in production is.
+PAUSE_SECONDS: Final = 0.015
+NS_PER_MS: Final = 1e6
+
+
+def measure(kind: type[Contestant], stage: Stage, workers: int, kills: int) -> list[float]:
+    """One death after another, each once the last one is made good; ms."""
+    taken: list[float] = []
+    births = stage.births
+    with running(kind, stage, workers) as started:
+        started.wait_born()
+        time.sleep(stage.lasting(1.0, 0.1))  # What a start still has to do is not a reaction.
+        births.drain()
+        alive = [birth.pid for birth in births.heard]
+        for number in range(kills):
+            time.sleep(PAUSE_SECONDS)
+            place = number % workers
+            killed = boot_ns()
+            os.kill(alive[place], signal.SIGKILL)
+            born = births.next(START_SECONDS)
+            if born is None:
+                raise CannotMeasure(f"nobody replaced {alive[place]} in {START_SECONDS} s")
+            alive[place] = born.pid
+            taken.append((born.at - killed) / NS_PER_MS)
+    return taken
+
+
+def _run(kind: type[Contestant], count: int) -> Run:
+    def run(stage: Stage) -> Figures:
+        kills = PEER_KILLS if kind in PEERS.values() else KILLS
+        taken = measure(kind, stage, stage.sized(count, 2), stage.sized(kills, 3))
+        return {
+            "p50 ms": percentile(taken, 0.5), "p99 ms": percentile(taken, 0.99),
+            "max ms": max(taken), "kills": len(taken),
+        }  # fmt: skip
+
+    return run
+
+
+KINDS: Final[dict[str, type[Contestant]]] = {
+    "bare": Bare, **OURS, **FULL, **PEERS,
+    "circus, check_delay 0.1": CircusQuick,
+}  # fmt: skip
+
+ITEMS: Final = tuple(
+    Item(
+        f"reaction_{count}", f"Reaction: SIGKILL to the replacement's first instruction, N={count}",
+        {label: _run(kind, count) for label, kind in KINDS.items()},
+        (Target("p50 ms", "ratio", "at most", 1.6), Target("p99 ms", "ratio", "at most", 3.0)),
+        against={"p99 ms": "p50 ms", "max ms": "p50 ms"},
+        about="Bare waits in epoll for a pidfd, reaps, and makes the keeper's own spawn call. The "
+        "ratios of p99 and max are to the *p50* of bare. Peers get 4 kills a round: they poll.",
+    )
+    for count in (10, 500)
+)
