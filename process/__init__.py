@@ -7,9 +7,10 @@ Never:     imports anything here: the keeper is in this package and must stay sm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own constant would cost the keeper an import of typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from circus.process.process import (
         DEAD_OR_ZOMBIE,
         OTHER,

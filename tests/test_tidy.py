@@ -179,7 +179,10 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
             continue
         if isinstance(value, list):
             for item in value:
-                yield from _statements(item) if isinstance(item, ast.match_case) else (item,)
+                if isinstance(item, ast.match_case):
+                    yield from _statements(item)
+                elif isinstance(item, ast.AST):
+                    yield item
 
 
 def class_is_narrow(source: Source) -> Iterator[Breach]:
