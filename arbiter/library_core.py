@@ -82,7 +82,8 @@ class LibraryCore:
         self._thread = 0
         self._over = False
         self._hands: DeskHands | None = None
-        self._between = Between(self.desks, lambda: self._projection)
+        self._expected: dict[int, Promise] = {}
+        self._between = Between(self.desks, lambda: self._projection, self._expect)
         self._projection = Projection()
 
     # --- its life -------------------------------------------------------------------------------
@@ -211,8 +212,8 @@ class LibraryCore:
                 self._engine.calls.call(function)
 
     def _later(self, function: Callable[[], None]) -> None:
-        if not self.call(function) and self.is_here():
-            function()
+        """For desks; after the end nobody asks them for anything."""
+        self.call(function)
 
     def tell_signal(self, signum: int) -> None:
         """The program got a signal that means the arbiter."""
@@ -279,8 +280,13 @@ class LibraryCore:
         self.call(lambda: self._say(draft))
 
     def outcome_of(self, record: Record) -> Promise:
-        """What becomes of a command that is on record; asked before it is finished."""
-        return self._awaited.setdefault(record.seq, Promise(self._thread))
+        """What becomes of a command that is on record."""
+        promise = self._expected.pop(record.seq, None)
+        return promise or self._awaited.setdefault(record.seq, Promise(self._thread))
+
+    def _expect(self, record: Record) -> None:
+        """A method will be called for this command, which may be finished by then."""
+        self._expected[record.seq] = self._awaited[record.seq] = Promise(self._thread)
 
     # --- on the core's thread -------------------------------------------------------------------
 

@@ -61,9 +61,15 @@ class DeskHands:
 class Between:
     """Stands where the runtime has its reaper, and beside the projection as an observer."""
 
-    def __init__(self, desks: Mapping[str, Desk], views: Callable[[], Projection]) -> None:
+    def __init__(
+        self,
+        desks: Mapping[str, Desk],
+        views: Callable[[], Projection],
+        expect: Callable[[Record], None],
+    ) -> None:
         self._desks = desks
         self._views = views
+        self._expect = expect
         self._inner: ReaperPort | None = None
         self._stopping: dict[int, str] = {}
         self.own: set[bytes] = set()
@@ -172,6 +178,7 @@ class Between:
             return
         method = LIVES.get(type(body))
         if method is not None and desk.wants((method,)):
+            self._expect(record)
             desk.take(Step(method, (), record, _life_arguments(body)))
 
     def _owe_set(self, desk: Desk, record: Record, body: commands.WatcherSet) -> None:

@@ -146,6 +146,8 @@ class Bond:
             given = self._given[name] if name in self._given else default_of(name)
         if self._home is None or name not in OPTIONS or name == "env":
             return given
+        if not self._home.alive:
+            return given  # what the next start begins with
         told = self.answer("get", keys=[name])
         return given if told is None else told["options"][name]
 

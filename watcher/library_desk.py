@@ -18,6 +18,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, Final, NamedTuple, Protocol
 
 from circus.bus.events import MethodCalled, ProcessSignalled, ProcessSpawnFailed
@@ -25,6 +26,7 @@ from circus.bus.record import Body, Draft, Record
 from circus.watcher.library_future import Promise, carried
 
 TEXT_CHARACTERS_MAX: Final = 400
+PENDING: Final = "a future"
 SPAWNING: Final = ("manage_processes", "spawn_processes", "spawn_process")
 REAPING: Final = ("reap_and_manage_processes", "reap_processes", "reap_process")
 KILLING: Final = ("kill_processes", "kill_process")
@@ -189,26 +191,24 @@ class Desk:
         except Exception as error:
             if overridden:
                 self._tell(method, seq, error=error)
-            self._error = error
+                self._fault = f"raised {_text(error)}"
             raise
         if inspect.iscoroutine(result):
             result = carried(result, self.hands.later)
         if overridden:
-            self._tell_when_done(method, seq, result)
+            self._tell_result(method, seq, result)
         return result
 
-    def _tell_when_done(self, method: str, seq: int, result: Any) -> None:
-        if not hasattr(result, "add_done_callback"):
-            self._tell(method, seq, value=result)
-            return
-
-        def tell(done: Any) -> None:
-            error = done.exception()
-            self.hands.later(
-                lambda: self._tell(method, seq, None if error else done.result(), error)
-            )
-
-        result.add_done_callback(tell)
+    def _tell_result(self, method: str, seq: int, result: Any) -> None:
+        """A future that is not done is told as such: what becomes of it is a record of its own."""
+        if not isinstance(result, Future):
+            self._tell(method, seq, result)
+        elif not result.done():
+            self._tell(method, seq, PENDING)
+        elif (error := result.exception()) is not None:
+            self._tell(method, seq, error=error)
+        else:
+            self._tell(method, seq, result.result())
 
     def _tell(
         self, method: str, seq: int, value: Any = None, error: BaseException | None = None

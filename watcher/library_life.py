@@ -77,8 +77,9 @@ class Life(Bond):
         if self.singleton and number > 1:
             return failed(ValueError("cannot have more than one process of a singleton"))
         self._remember("numprocesses", number)
-        done = self.ask("set", options={"numprocesses": number})
-        return mapped(done, lambda _: number)
+        if self._home is None or not self._home.alive:
+            return finished(number)
+        return mapped(self.ask("set", options={"numprocesses": number}), lambda _: number)
 
     def set_opt(self, key: str, val: Any) -> int:
         """Change one option. 0: applied to the processes that run; 1: they are replaced; -1: neither.
@@ -134,7 +135,13 @@ class Life(Bond):
             number = max(0, self.numprocesses + sign * nb)
             self._remember("numprocesses", number)
             return finished(number)
-        return mapped(self.ask(command, method=command, nb=nb), _number)
+        return mapped(self.ask(command, method=command, nb=nb), self._resized)
+
+    def _resized(self, reply: Any) -> Any:
+        """The next start begins with the number that the last one ended with, as in Circus."""
+        number = _number(reply)
+        self._remember("numprocesses", number)
+        return number
 
 
 def _told(reply: Any) -> Any:
