@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from circus.bus.values import Moment
 
@@ -19,6 +19,7 @@ BOOT_START: Final = 100_000_000_000
 SEAMS_REMEMBERED: Final = 16
 
 Happening = Callable[[], None]
+Dice: TypeAlias = random.Random  # the world's one source of chance
 
 
 class Crash(BaseException):
@@ -30,7 +31,7 @@ class Agenda:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.chance = random.Random(seed)  # noqa: S311 - replayable, not secret
+        self.chance = random.Random(seed)
         self.boot = BOOT_START
         self.wall = WALL_START
         self.touched = 0

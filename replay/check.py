@@ -1,10 +1,10 @@
-"""Room: replay -- the second law: the code decides again what it has decided before.
+"""Room: replay -- the three laws of the record (STYLE P20), above all that replay is identity.
 
 Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.runtime (who the actors are).
-Known by:  tests over simulated and archived ledgers; later `circus-replay --check`.
+Known by:  replay.drive, tests over simulated and archived ledgers; later `circus-replay --check`.
 Never:     forgives: one byte of one record is a divergence.
 
-Only decisions of actors are made again. What reaper, clock, core and clients say is input. What an
+The second law: only decisions of actors are made again. What reaper, clock, core and clients say is input. What an
 actor said about an input is compared as bytes under the recorded stamps. An input without an
 answer must have none now either, if a later input of the same actor has been answered in the same
 incarnation; those that were open at a crash have been given again, and are looked at then.
@@ -16,18 +16,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attr
 
 from circus.arbiter.runtime import blank
 from circus.bus import events
 from circus.bus.chance import Chance
-from circus.bus.codec import Stamp, encode_record
+from circus.bus.codec import Stamp, encode_record, from_ledger, record_of
 from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Draft, Record
 from circus.bus.values import Moment
+from circus.replay.checkers import Violation
+
+if TYPE_CHECKING:
+    from circus.replay.world import World
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True)
@@ -178,3 +182,40 @@ def folded(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> 
     for record in records:
         fold.fold(record)
     return {address: actor.state for address, actor in fold.found.actors.items()}
+
+
+def uphold(world: World) -> None:
+    """Raise a Violation with the way to repeat it where a law is broken."""
+    _the_ledger_is_the_state(world)
+    _the_code_decides_the_same(world)
+    _the_wire_is_understood(world)
+
+
+def _the_ledger_is_the_state(world: World) -> None:
+    if world.core is None:
+        return
+    states = folded(world.records())
+    for address, actor in world.core.runtime.host.actors.items():
+        # A decision under way is in the ledger a moment before its actor believes it.
+        if actor.pending is None and states[address] != actor.state:
+            _break(world, "I-FOLD", f"{address}: live {actor.state!r}, folded {states[address]!r}")
+
+
+def _the_code_decides_the_same(world: World) -> None:
+    divergence = check(world.records())
+    if divergence is not None:
+        _break(world, "I-DET", str(divergence))
+
+
+def _the_wire_is_understood(world: World) -> None:
+    for record in world.records():
+        again = record_of(from_ledger(encoded(record)))
+        if again != record:
+            _break(world, "I-WIRE", f"written {record!r}, read {again!r}")
+    for record in world.truth.records:
+        if encoded(record_of(from_ledger(encoded(record)))) != encoded(record):
+            _break(world, "I-WIRE", f"{record!r} is written otherwise when it was read")
+
+
+def _break(world: World, law: str, text: str) -> None:
+    raise Violation(f"{law}: {text}\nseed {world.truth.seed}\n{world.truth.repeat}")

@@ -93,11 +93,11 @@ class Truth:
 
     def story(self, spawn_id: int) -> list[str]:
         """What the ledger says about one process, line by line."""
+        records = [r for r in self.records if spawn_id in (r.spawn_id, r.seq)]
         lines = [
-            f"{record.seq:>6} {record.boot / 1e9:9.3f}s #{record.incarnation} {record.actor}: "
-            f"{record.name} {record.body!r} (because of {record.cause})"
-            for record in self.records
-            if spawn_id in (record.spawn_id, record.seq)
+            f"{r.seq:>6} {r.boot / 1e9:9.3f}s #{r.incarnation} {r.actor}: {r.name} {r.body!r}"
+            f" (because of {r.cause})"
+            for r in records
         ]
         return lines[-STORY_RECORDS_MAX:]
 
@@ -109,7 +109,7 @@ class Truth:
 
 
 class Checker:
-    """One invariant. It is told of every record and fact, and asked after every step and at rest."""
+    """One invariant: told of every record and fact, asked after every step and at rest."""
 
     id: ClassVar[str]
 
@@ -128,7 +128,7 @@ class Checker:
     def rested(self, world: World) -> None:
         """Faults and commands have stopped, and everybody had time to react."""
 
-    def claim(self, holds: bool, text: str, spawn_id: int = 0) -> None:
+    def claim(self, holds: object, text: str, spawn_id: int = 0) -> None:
         """Raise the violation with its story where something does not hold."""
         if holds:
             return

@@ -1,6 +1,6 @@
 """Room: replay -- one run of the world from one number: options, commands and faults by chance.
 
-Knows:     replay.world, replay.laws.
+Knows:     replay.world, replay.check.
 Known by:  tests, `python -m circus.replay SEED [STEPS]`.
 Never:     checks: the world and the laws do.
 
@@ -10,14 +10,14 @@ one fault would hide another run can find.
 
 from __future__ import annotations
 
-import random
 import signal
 from collections.abc import Callable
 from typing import Any, Final
 
 import attr
 
-from circus.replay.laws import uphold
+from circus.replay.agenda import Dice
+from circus.replay.check import uphold
 from circus.replay.world import Cast, World
 
 STEPS: Final = 400
@@ -38,7 +38,7 @@ class Weather:
     wall_jump: float
 
     @classmethod
-    def drawn(cls, chance: random.Random) -> Weather:
+    def drawn(cls, chance: Dice) -> Weather:
         """Half of all faults are absent from a run."""
         rates = (0.08, 0.05, 0.01, 0.002, 0.2, 0.01, 0.01)
         return cls(*(rate * chance.random() * (chance.random() < 0.5) for rate in rates))
@@ -61,7 +61,7 @@ def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
     return world
 
 
-def specs(chance: random.Random) -> list[dict[str, Any]]:
+def specs(chance: Dice) -> list[dict[str, Any]]:
     """A configuration that has a bit of everything."""
     common = {"max_retry": -1, "leftovers": chance.choice(("kill", "leave"))}
     several = chance.randrange(1, 5)
@@ -74,7 +74,7 @@ def specs(chance: random.Random) -> list[dict[str, Any]]:
     ]
 
 
-def _options(chance: random.Random) -> dict[str, Any]:
+def _options(chance: Dice) -> dict[str, Any]:
     second = 1_000_000_000
     return {
         "graceful_timeout": chance.choice((0, second // 10, 2 * second)),
@@ -103,14 +103,14 @@ def disturb(world: World, weather: Weather) -> None:
         world.agenda.wall += chance.randrange(-(10**12), 10**12)
 
 
-def command(world: World, chance: random.Random) -> None:
+def command(world: World, chance: Dice) -> None:
     """Something that an operator may wish."""
     name, properties = chance.choice(WISHES)
     drawn = {key: draw(chance) for key, draw in properties.items()}
     world.command(name, **drawn)
 
 
-def kill(world: World, chance: random.Random) -> None:
+def kill(world: World, chance: Dice) -> None:
     """Some living process gets some signal from elsewhere."""
     living = world.keeper.kernel.living()
     if living:
@@ -118,19 +118,19 @@ def kill(world: World, chance: random.Random) -> None:
         world.kill(chance.choice(living).pid, int(signum))
 
 
-def _name(chance: random.Random) -> str:
+def _name(chance: Dice) -> str:
     return chance.choice(COMMANDS)
 
 
-def _number(chance: random.Random) -> int:
+def _number(chance: Dice) -> int:
     return chance.randrange(3)
 
 
-def _signum(chance: random.Random) -> int:
+def _signum(chance: Dice) -> int:
     return int(chance.choice((signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL)))
 
 
-def _changes(chance: random.Random) -> dict[str, Any]:
+def _changes(chance: Dice) -> dict[str, Any]:
     return chance.choice(
         (
             {"numprocesses": chance.randrange(5)},
@@ -140,11 +140,11 @@ def _changes(chance: random.Random) -> dict[str, Any]:
     )
 
 
-def _flag(chance: random.Random) -> bool:
+def _flag(chance: Dice) -> bool:
     return chance.random() < 0.5
 
 
-Draws = dict[str, Callable[[random.Random], Any]]
+Draws = dict[str, Callable[[Dice], Any]]
 WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("start", {"name": _name}),
     ("stop", {"name": _name}),

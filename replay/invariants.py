@@ -7,17 +7,27 @@ Never:     believes the ledger about the kernel, or the kernel about the ledger:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import attr
 
 from circus.bus import commands, events
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.values import watcher_address
 from circus.replay.checkers import ENDS, OUTCOMES, Checker, Truth
 from circus.replay.invariants_signals import SIGNAL_CHECKERS
-from circus.replay.truth import CoreLost, Fact, Forked, Misused, Obeyed, OrphanReaped, Reaped, Settled, Told
+from circus.replay.truth import (
+    CoreLost,
+    Fact,
+    Forked,
+    Misused,
+    Obeyed,
+    OrphanReaped,
+    Reaped,
+    Settled,
+    Told,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from circus.replay.world import World
@@ -215,7 +225,7 @@ class EndedOnce(Checker):
             self.claim(worker is not None and worker.lives, text, spawn_id)
         if world.ended is None:
             for spawn_id in self._exits - self._reaps:
-                self.claim(False, f"{spawn_id} has ended, and no record says it was reaped", spawn_id)
+                self.claim(False, f"no record says that {spawn_id} was reaped", spawn_id)
 
 
 class Status(Checker):
@@ -240,7 +250,7 @@ class Ordered(Checker):
     """requested < spawned < exited < reaped, for every spawn_id."""
 
     id = "I-ORDER"
-    RANKS = {
+    RANKS: Final[Mapping[type[Body], int]] = {
         events.ProcessSpawned: 1, events.ProcessSpawnFailed: 1, events.ProcessNeverRun: 1,
         events.ProcessExited: 2, events.ProcessLost: 2, events.ProcessReaped: 3,
     }  # fmt: skip
@@ -279,7 +289,8 @@ class NoPeek(Checker):
         elif isinstance(fact, Reaped):
             spawn_id = self.truth.workers[fact.serial].spawn_id
             known = self._recorded | (self._noted if self._without_core else set())
-            self.claim(spawn_id in known, f"{spawn_id} was reaped before its exit was on record", spawn_id)
+            text = f"{spawn_id} was reaped before its exit was on record"
+            self.claim(spawn_id in known, text, spawn_id)
 
     _without_core = False
 
@@ -329,7 +340,8 @@ class Orphans(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, OrphanReaped):
-            self.claim(fact.serial not in self.truth.workers, f"worker {fact.pid} reaped as an orphan")
+            text = f"worker {fact.pid} was reaped as an orphan"
+            self.claim(fact.serial not in self.truth.workers, text)
             self._reaped.append(fact.pid)
         elif isinstance(fact, CoreLost):
             # Told, and not on record when the core died: an orphan is told once (RELIABILITY.md

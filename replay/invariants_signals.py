@@ -34,7 +34,8 @@ class OwnSignals(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Signalled):
-            self.claim(fact.serial != 0, f"signal {fact.signum} to pid {fact.pid}: not ours any more")
+            text = f"signal {fact.signum} to pid {fact.pid}, which is not ours any more"
+            self.claim(fact.serial != 0, text)
 
 
 class NoReuse(Checker):
@@ -51,7 +52,8 @@ class NoReuse(Checker):
             right = (body.pid, body.inode) == (worker.pid, worker.serial)
             self.claim(right, f"{spawn_id} is taken for pid {body.pid}", spawn_id)
         elif isinstance(body, events.ProcessExited | events.ProcessReaped | events.ProcessLost):
-            self.claim(body.pid in (worker.pid, 0), f"{spawn_id} never had pid {body.pid}", spawn_id)
+            text = f"{spawn_id} never had pid {body.pid}"
+            self.claim(body.pid in (worker.pid, 0), text, spawn_id)
 
 
 class Groups(Checker):
@@ -85,7 +87,7 @@ class Stop:
 
 
 class StopSequence(Checker):
-    """stop = stop_signal, then `graceful_timeout` of boot time, then SIGKILL: never early or missing."""
+    """stop = stop_signal, `graceful_timeout` of boot time, SIGKILL: never early, never missing."""
 
     id = "I-STOPSEQ"
 
@@ -191,7 +193,8 @@ class LoggedSignals(Checker):
     def rested(self, world: World) -> None:
         for seq, record in self._asked.items():
             text = f"signal {seq} has no result on record"
-            self.claim(world.ended is not None or seq in self._results, text, record.spawn_id or 0)
+            told = world.ended is not None or seq in self._results
+            self.claim(told, text, record.spawn_id or 0)
 
 
 SIGNAL_CHECKERS = (OwnSignals, NoReuse, Groups, StopSequence, LoggedSignals)

@@ -116,14 +116,14 @@ def moody(_words: Sequence[str], chance: random.Random) -> Script:
     return make(words, chance)
 
 
-MOODS: Final[tuple[tuple[Callable[[Sequence[str], random.Random], Script], tuple[str, ...]], ...]]
-MOODS = (
+Make = Callable[[Sequence[str], random.Random], Script]
+MOODS: Final[tuple[tuple[Make, tuple[str, ...]], ...]] = (
     (steady, ()), (steady, ()), (slow, ()), (stubborn, ()), (exits, ("exits", "3", "0.4")),
     (exits, ("exits", "0", "2.5")), (instant, ("instant", "7")), (crashes, ()), (sleeper, ()),
     (parent, ("parent", "2", "1.0")), (careless, ("careless", "2")), (daemon, ()),
 )  # fmt: skip
 
-SCRIPTS: Final[Mapping[str, Callable[[Sequence[str], random.Random], Script]]] = {
+SCRIPTS: Final[Mapping[str, Make]] = {
     made.__name__: made
     for made in (
         steady, slow, stubborn, exits, instant, crashes, parent, careless, daemon, sleeper,

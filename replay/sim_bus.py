@@ -1,4 +1,4 @@
-"""Room: replay -- the bus and the link with delays: first in, first out between two, free between pairs.
+"""Room: replay -- bus and link with delays: in order between two, in any order between pairs.
 
 Knows:     bus.machine (messages), process.link (the strict decoder), replay.agenda.
 Known by:  replay.sim_core and replay.sim_keeper.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -151,7 +152,7 @@ class SimLink:
         unsent, self._unsent = self._unsent, []
         for start in range(0, len(unsent), OPERATIONS_PER_MESSAGE):
             items = _travelled(unsent[start : start + OPERATIONS_PER_MESSAGE], OPERATIONS)
-            self._ship("keeper", lambda items=items: self._to_keeper(items))
+            self._ship("keeper", partial(self._to_keeper, items))
         return True
 
     def receive(self) -> list[Sequence[Any]]:

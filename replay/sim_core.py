@@ -1,4 +1,4 @@
-"""Room: replay -- one incarnation of the core in the simulated world, composed as arbiter.wiring does.
+"""Room: replay -- one incarnation of the core, composed as arbiter.wiring composes the real one.
 
 Knows:     arbiter.runtime and everything that a composition root knows, minus sockets.
 Known by:  replay.world.
@@ -20,7 +20,7 @@ from circus.bus.ledger import Ledger
 from circus.bus.past import Past
 from circus.bus.record import Decision, Draft, Record
 from circus.bus.switchboard import Observer
-from circus.bus.values import ARBITER, CLIENT
+from circus.bus.values import CLIENT
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, SimClock
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
@@ -83,7 +83,7 @@ class SimCore:
         self.ledger.attach(SimSyncer(around.disk, around.agenda.later))
         self.seed = around.agenda.chance.getrandbits(64)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
-        self.runtime.switchboard.observers += [observer, self.projection, self]
+        self.runtime.switchboard.observers += [observer, self.projection]
         self._begin()
 
     @property
@@ -96,18 +96,14 @@ class SimCore:
         """For the keeper's obituary."""
         return CORE_PID + self.incarnation
 
-    def observe(self, record: Record) -> None:
-        """The engine's end watch."""
-        if isinstance(record.body, events.ArbiterStopped):
-            self.ended = 0
-
     def turn(self) -> None:
         """One wake-up, as the engine has it."""
         self.runtime.reaper.receive()
         self.runtime.pump()
         if not self._ready and self.runtime.awake:
             self._say_ready()
-        if self.ended is not None:
+        if self.runtime.ended:
+            self.ended = 0
             self._finish(self.ended)
 
     def ask(self, draft: Draft) -> None:
@@ -142,11 +138,8 @@ class SimCore:
             version=VERSION, pid=self.pid, keeper_pid=1, boot_id=self._around.boot_id,
             host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
         )  # fmt: skip
-        runtime.say((Draft(started), *self._findings()))
-        runtime.switchboard.flush()
-        self.ledger.sync(self._clock.now())
-        runtime.reconcile()
-        runtime.command(ARBITER, self._around.configure)
+        runtime.begin((Draft(started), *self._findings()))
+        runtime.configure(self._around.configure)
 
     def _findings(self) -> list[Draft]:
         cut = self.ledger.recovered.tail_cut

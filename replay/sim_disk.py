@@ -36,8 +36,8 @@ class File:
         """What the platter has now is all there is."""
         safe, cache = self.platter, bytes(self.cache)
         if cache.startswith(safe):
-            kept = chance.randrange(len(safe), len(cache) + 1)
-            safe = cache[:kept]
+            torn = chance.randrange(len(safe), len(cache) + 1)
+            safe = cache[: chance.choice((len(safe), torn, torn, len(cache)))]
         elif chance.random() < 0.5:
             safe = cache  # A truncation that was on its way.
         self.cache, self.platter = bytearray(safe), safe
@@ -213,6 +213,9 @@ class SimSyncer:
         if not self._due:
             self._due = True
             self._later(SYNC_DELAY_NS, self._sync)
+
+    def nudge(self) -> None:
+        """It is on its way since it was noted."""
 
     def want(self, seq: int) -> None:
         if seq > self.synced:

@@ -1,8 +1,8 @@
-"""Room: replay -- the keeper in the simulated world: its production logic, with a loop of happenings.
+"""Room: replay -- the keeper of the simulated world: its production logic, looped by happenings.
 
 Knows:     process.children, process.stop_plans, replay.sim_kernel, replay.sim_bus.
 Known by:  replay.world.
-Never:     decides anything that the real loop (process/keeper_loop.py) does not decide the same way.
+Never:     decides anything otherwise than the real loop (process/keeper_loop.py).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SimKeeper:
         self._readable: list[int] = []
         self._orphans_due = False
 
-    # --- the core -----------------------------------------------------------------------------------
+    # --- the core ---------------------------------------------------------------------------------
 
     def connect(self, link: SimLink) -> None:
         """A core has been started."""
@@ -88,7 +88,7 @@ class SimKeeper:
         self._host.happened(CoreLost(pid))
         self.agenda.later(self.agenda.some(RESTART_DELAY_MAX), self._host.core_due)
 
-    # --- signals and the end ------------------------------------------------------------------------
+    # --- signals and the end ----------------------------------------------------------------------
 
     def receive_signal(self, signum: int) -> None:
         """Somebody signals the daemon."""
@@ -125,7 +125,7 @@ class SimKeeper:
         if self.link is not None:
             self.link.tell(reports)
 
-    # --- what the kernel asks (replay.sim_kernel.Agenda) ----------------------------------------------
+    # --- what the kernel asks (replay.sim_kernel.Agenda) ------------------------------------------
 
     @property
     def chance(self) -> random.Random:

@@ -37,7 +37,8 @@ STOPPED: Final = "T"
 ZOMBIE: Final = "Z"
 SPAWN_FAULTS: Final = (
     ("fork", errno.EAGAIN), ("fork", errno.ENOMEM), ("fork", errno.EMFILE), ("exec", errno.EACCES),
-    ("exec", errno.ETXTBSY), ("exec", errno.ENOEXEC), ("chdir", errno.ENOENT), ("user", errno.EPERM),
+    ("exec", errno.ETXTBSY), ("exec", errno.ENOEXEC), ("chdir", errno.ENOENT),
+    ("user", errno.EPERM),
 )  # fmt: skip
 IGNORED_BY_DEFAULT: Final = frozenset({0, int(signal.SIGCHLD), int(signal.SIGCONT)})
 STOPPING: Final = frozenset({int(signal.SIGSTOP), int(signal.SIGTSTP)})
@@ -46,8 +47,8 @@ STOPPING: Final = frozenset({int(signal.SIGSTOP), int(signal.SIGTSTP)})
 class Agenda(Protocol):
     """What the kernel asks of the world."""
 
-    chance: random.Random
-
+    @property
+    def chance(self) -> random.Random: ...
     def moment(self) -> tuple[int, int]: ...
     def later(self, delay: int, happening: Callable[[], None], /) -> None: ...
     def happened(self, fact: Fact, /) -> None: ...
@@ -85,7 +86,7 @@ class SimKernel:
         self._last_pid = PID_FIRST - 1
         self._serials = 0
 
-    # --- the Protocol ---------------------------------------------------------------------------
+    # --- the Protocol -----------------------------------------------------------------------------
 
     def now(self) -> tuple[int, int]:
         return self.agenda.moment()
@@ -153,9 +154,8 @@ class SimKernel:
         return tuple(target.pid for target in targets), 0
 
     def strangers(self, known: Container[int]) -> frozenset[int]:
-        return frozenset(
-            one.pid for one in self.processes.values() if one.parent == KEEPER and one.pid not in known
-        )
+        ours = [one.pid for one in self.processes.values() if one.parent == KEEPER]
+        return frozenset(pid for pid in ours if pid not in known)
 
     def kill_leftovers(self, child: Child) -> tuple[int, ...]:
         process = self.processes.get(child.inode)

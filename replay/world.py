@@ -1,4 +1,4 @@
-"""Room: replay -- the world in one thread, one heap and one seed: production cores, simulated seams.
+"""Room: replay -- one thread, one heap, one seed: production cores between simulated seams.
 
 Knows:     replay.sim_core, replay.sim_keeper, the disk, the bus, the invariants.
 Known by:  tests, `python -m circus.replay`, whoever looks for a bug.
@@ -73,7 +73,7 @@ class World:
         self._configure = NO_CONFIGURATION
         self.keeper = self._new_keeper()
 
-    # --- what an operator does ------------------------------------------------------------------------
+    # --- what an operator does --------------------------------------------------------------------
 
     def configure(self, specs: Sequence[Mapping[str, Any]], **settings: Any) -> None:
         """The configuration file; read at every start of the core."""
@@ -109,7 +109,7 @@ class World:
         """To some process, by somebody else."""
         return self.keeper.kernel.kill(pid, signum)
 
-    # --- faults ---------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------
 
     def crash_at(self, calls: int) -> None:
         """The core dies instead of making the `calls`-th touch of a seam from here on."""
@@ -133,7 +133,7 @@ class World:
         if self.ended is None:
             self.agenda.later(0, self.core_due)
 
-    # --- time -----------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------
 
     def run(self, steps: int) -> int:
         """At most so many happenings; how many there were."""
@@ -181,7 +181,7 @@ class World:
             self.step()
         raise AssertionError(f"no rest: {self.truth.repeat}")
 
-    # --- what there is to see ---------------------------------------------------------------------------
+    # --- what there is to see ---------------------------------------------------------------------
 
     def records(self) -> list[Record]:
         """The whole ledger as it can be read now."""
@@ -196,7 +196,7 @@ class World:
             digest.update(path.encode() + b"\0" + content)
         return digest.hexdigest()
 
-    # --- the life of the core -----------------------------------------------------------------------------
+    # --- the life of the core ---------------------------------------------------------------------
 
     def core_due(self) -> None:
         """The keeper starts a core."""

@@ -14,14 +14,16 @@ import attr
 import pytest
 
 from circus.bus import commands, events
+from circus.bus.codec import Stamp, stamped
 from circus.bus.machine import Delivered
 from circus.bus.record import Decision, Draft, Record
+from circus.bus.values import Moment
 from circus.process.children import Children
 from circus.process.kernel import Child
 from circus.process.reaper import Reaper
+from circus.replay.check import uphold
 from circus.replay.checkers import Truth, Violation
 from circus.replay.invariants import every_checker
-from circus.replay.laws import uphold
 from circus.replay.sim_bus import SimExchange
 from circus.replay.world import Cast, World
 
@@ -230,12 +232,10 @@ def test_a_violation_says_seed_story_and_command() -> None:
     assert "python -m circus.replay 5" in text
 
 
-def record(seq: int, body: Any, **fields: Any) -> Record:
+def record(seq: int, body: Any) -> Record:
     """A record as the reaper would have it."""
-    blank: dict[str, Any] = dict.fromkeys(Record._fields)
-    envelope = {"cause": 0, "v": 1, "at": 0, "boot": 0, "incarnation": 1, "actor": "reaper"}
-    own = {"seq": seq, "name": type(body).__name__, "body": body}
-    return Record(**{**blank, **envelope, **own, **fields})
+    actor = "watcher:web#1" if seq == 1 else "reaper"
+    return stamped(Stamp(seq, 0, actor, Moment(0, 0), 1), Draft(body, spawn_id=1))
 
 
 EXIT: Final = events.ProcessExited(7, 0, None, core=False, rusage={}, wall=0, observed=0)
@@ -257,11 +257,11 @@ def test_an_impossible_life_is_seen_in_the_records_alone(crime: str, bodies: Seq
         return tuple(one for one in every_checker(truth) if one.id == crime)
 
     truth = Truth(0, only)
-    truth.observe(record(1, commands.ProcessSpawn("digest"), actor="watcher:web#1"))
+    truth.observe(record(1, commands.ProcessSpawn("digest")))
 
     def tell() -> None:
         for seq, body in enumerate(bodies, 2):
-            truth.observe(record(seq, body, spawn_id=1))
+            truth.observe(record(seq, body))
 
     with pytest.raises(Violation, match=f"^{crime}: "):
         tell()
@@ -278,5 +278,5 @@ def test_what_no_core_decided_is_a_divergence(
     law: str, make_exchange: Callable[..., SimExchange]
 ) -> None:
     """The second law compares decisions byte for byte: a draft more or changed is seen."""
-    with pytest.raises(Violation, match="^I-(DET|FOLD): "):
+    with pytest.raises(Violation, match=r"^I-(DET|FOLD): "):
         play(Cast(make_exchange=make_exchange, checkers=lambda _truth: ()))

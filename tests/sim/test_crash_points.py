@@ -12,10 +12,10 @@ from typing import Final
 
 import pytest
 
-from circus.replay.laws import uphold
-from circus.replay.truth import Forked
+from circus.replay.check import uphold
 from circus.replay.checkers import Checker, Truth
 from circus.replay.invariants import every_checker
+from circus.replay.truth import Forked
 from circus.replay.world import Cast, World
 
 SEED: Final = 11
@@ -51,9 +51,9 @@ class Story:
 
     def tell(self, *, stop: bool) -> Story:
         """From beginning to end."""
-        self.until(lambda: len(self.pids()) == 2)
+        self.until(self.is_whole)
         self.world.kill(self.pids()[0])
-        self.until(lambda: len(self.pids()) == 2)
+        self.until(self.is_whole)
         if stop:
             while self.status() not in ("stopping", "stopped"):
                 self.world.command("stop", name="web")
@@ -76,6 +76,14 @@ class Story:
         """Who runs."""
         return sorted(one.pid for one in self.world.keeper.kernel.living())
 
+    def is_whole(self) -> bool:
+        """Two run, as configured."""
+        return len(self.pids()) == 2
+
+    def has_crashed(self) -> bool:
+        """The crash that was ordered is over."""
+        return self.world.agenda.crash_at is None
+
     def status(self) -> str:
         """What an operator sees."""
         core = self.world.core
@@ -90,20 +98,28 @@ class Story:
         return counter.count
 
 
+def crashing(point: int) -> Callable[[World], None]:
+    """The core dies at its `point`-th touch of the world."""
+    return lambda world: world.crash_at(point)
+
+
 def undisturbed(_world: World) -> None:
     """No fault."""
 
 
-@pytest.mark.parametrize("stop", [False, True], ids=["running", "stopped"])
-def test_a_core_may_die_at_every_touch_of_the_world(stop: bool) -> None:
-    """Afterwards the same workers run as without the crash, and nothing was started twice (I-EQUIV)."""
+@pytest.mark.parametrize("end", ["running", "stopped"])
+def test_a_core_may_die_at_every_touch_of_the_world(end: str) -> None:
+    """
+    Afterwards the same workers run as without the crash; nothing was started twice (I-EQUIV).
+    """
+    stop = end == "stopped"
     calm = Story(undisturbed).tell(stop=stop)
     expected = (FORKS, len(calm.pids()), calm.status())
     points = calm.world.agenda.touched
     assert points > 100
 
     for point in range(1, points + 1):
-        story = Story(lambda world, point=point: world.crash_at(point)).tell(stop=stop)
+        story = Story(crashing(point)).tell(stop=stop)
         found = (story.forks, len(story.pids()), story.status())
         assert expected == found, f"crash at touch {point}"
 
@@ -111,12 +127,12 @@ def test_a_core_may_die_at_every_touch_of_the_world(stop: bool) -> None:
 def test_a_second_crash_in_the_recovery_from_the_first_changes_nothing() -> None:
     """The next core dies too, some touches after its start."""
     start = Story(undisturbed)
-    start.until(lambda: len(start.pids()) == 2)
+    start.until(start.is_whole)
 
     for point in range(5, start.world.agenda.touched, 11):
         for again in range(1, 90, 7):
-            story = Story(lambda world, point=point: world.crash_at(point))
-            story.until(lambda story=story: story.world.agenda.crash_at is None)
+            story = Story(crashing(point))
+            story.until(story.has_crashed)
             story.world.crash_at(again)
             story.tell(stop=False)
             assert (FORKS, 2) == (story.forks, len(story.pids())), (point, again)
@@ -125,7 +141,7 @@ def test_a_second_crash_in_the_recovery_from_the_first_changes_nothing() -> None
 def test_the_power_may_fail_after_every_happening() -> None:
     """Whatever the platter kept: the ledger opens, and two workers run in the end."""
     calm = Story(undisturbed)
-    calm.until(lambda: len(calm.pids()) == 2)
+    calm.until(calm.is_whole)
     happenings = 0
     for _ in range(200):
         happenings += calm.world.step()
@@ -134,7 +150,7 @@ def test_the_power_may_fail_after_every_happening() -> None:
         story = Story(undisturbed)
         story.world.run(moment)
         story.world.cut_power()
-        story.until(lambda: len(story.pids()) == 2)
+        story.until(story.is_whole)
         story.world.settle()
         uphold(story.world)
         assert 2 == len(story.pids()), f"power cut after happening {moment}"

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from circus.replay.laws import uphold
+from circus.replay.check import uphold
 from circus.replay.world import World
 
 NAMES = st.sampled_from(["web", "single"])
@@ -63,9 +63,12 @@ class ReapAndManage(RuleBasedStateMachine):
     def ask(self, verb: str, name: str) -> None:
         self.world.command(verb, name=name)
 
-    @rule(name=NAMES, graceful=st.booleans(), sequential=st.booleans())
-    def reload(self, name: str, graceful: bool, sequential: bool) -> None:
-        self.world.command("reload", name=name, graceful=graceful, sequential=sequential)
+    @rule(
+        name=NAMES,
+        how=st.fixed_dictionaries({"graceful": st.booleans(), "sequential": st.booleans()}),
+    )
+    def reload(self, name: str, how: dict[str, bool]) -> None:
+        self.world.command("reload", name=name, **how)
 
     @rule(verb=st.sampled_from(["incr", "decr"]), nb=st.integers(0, 3))
     def resize(self, verb: str, nb: int) -> None:
@@ -114,4 +117,4 @@ class ReapAndManage(RuleBasedStateMachine):
 
 
 TestReapAndManage = ReapAndManage.TestCase
-TestReapAndManage.settings = settings(stateful_step_count=30)
+TestReapAndManage.settings = settings(stateful_step_count=50)
