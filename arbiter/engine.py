@@ -31,7 +31,7 @@ from circus.bus import events
 from circus.bus.clock import Clock
 from circus.bus.ledger import RETRY_NS, Ledger
 from circus.bus.publish import EventStream
-from circus.bus.record import Draft, Record
+from circus.bus.record import Draft
 from circus.bus.syncer import GroupSyncer
 from circus.bus.values import NS_PER_SECOND, Moment, Nanoseconds
 from circus.process.link import Link, LinkClosed
@@ -233,6 +233,8 @@ class Engine:
         self._settle()
         self._keep_time()
         self._waiter.watch_link()
+        if self._code is None and parts.runtime.ended:
+            self._code = 0
         if self._code is not None:
             self._finish(self._code)
 
@@ -305,28 +307,3 @@ class Engine:
         parts.link.send([("stopping", code)])
         parts.link.flush()
         raise Ended(code)
-
-
-class EndWatch:
-    """Ends the engine when the arbiter has stopped everything and the last zombie is let go.
-
-    The keeper lets go of a process when its exit is in the ledger, and says so afterwards: a core
-    that did not wait for that would leave the last lives without their last record.
-    """
-
-    def __init__(self, end: Callable[[int], None]) -> None:
-        self._end = end
-        self._stopped = False
-        self._zombies: set[int | None] = set()  # by spawn_id
-
-    def observe(self, record: Record) -> None:
-        """Fold one record."""
-        body = record.body
-        if isinstance(body, events.ProcessExited):
-            self._zombies.add(record.spawn_id)
-        elif isinstance(body, events.ProcessReaped):
-            self._zombies.discard(record.spawn_id)
-        elif isinstance(body, events.ArbiterStopped):
-            self._stopped = True
-        if self._stopped and not self._zombies:
-            self._end(0)

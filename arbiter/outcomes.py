@@ -17,6 +17,7 @@ from typing import Any, Final
 import attr
 
 from circus.bus import events
+from circus.bus.names import NAME_OF
 from circus.bus.record import Record
 from circus.bus.values import CLIENT, NS_PER_SECOND, watcher_address, watcher_of
 
@@ -69,6 +70,12 @@ class Outcomes:
             waiter.answer(outcome)
         else:
             self._waiters.setdefault(seq, []).append(waiter)
+
+    # Everything that a client may ask for, and what the addressee says about it.
+    watches = (
+        *(kind for kind in NAME_OF if NAME_OF[kind][0].startswith(("watcher.", "arbiter."))),
+        events.CommandAccepted, events.CommandRefused, events.CommandFinished,
+    )  # fmt: skip
 
     def observe(self, record: Record) -> None:
         """Fold one record."""

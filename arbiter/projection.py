@@ -10,7 +10,7 @@ ledger says. `status` uses Circus's words and one more: `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attr
@@ -19,7 +19,6 @@ from circus.bus import commands, events
 from circus.bus.record import Body, Record
 from circus.bus.spec import WatcherSpec, from_data
 from circus.bus.values import Address, watcher_address
-
 
 
 @attr.s(auto_attribs=True, slots=True, eq=False)
@@ -62,7 +61,6 @@ class Projection:
         self.watchers: dict[str, WatcherView] = {}
         self.core: events.CoreStarted | None = None
         self.incarnation = 0
-        self.head = 0
         self._by_address: dict[Address, WatcherView] = {}
         self._names: list[str] | None = None
         self._folds: Mapping[type[Body], Callable[[Record, Any], None]] = {
@@ -88,9 +86,13 @@ class Projection:
             events.ProcessLost: self._ended,
         }
 
+    @property
+    def watches(self) -> Iterable[type[Body]]:
+        """The kinds of records that change anything here."""
+        return self._folds
+
     def observe(self, record: Record) -> None:
         """Fold one record."""
-        self.head = record.seq
         fold = self._folds.get(type(record.body))
         if fold is not None:
             fold(record, record.body)

@@ -19,12 +19,12 @@ from circus.bus.clock import Clock
 from circus.bus.codec import records_of
 from circus.bus.machine import Actor, Delivered, Host
 from circus.bus.outside import Hands, Outside
-from circus.bus.past import Fold, Past, Spawns, refold
+from circus.bus.past import OF_PROCESSES, Fold, Past, Spawns, refold
 from circus.bus.record import Command, Decision, Draft, Record
 from circus.bus.routing import ACTORS, WORLD, addressee
 from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
-from circus.bus.values import ARBITER, CORE, Nanoseconds, watcher_address
+from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds, watcher_address
 from circus.watcher import core as watcher_core
 
 # An exit is in the ledger after the first turn, the spawn that replaces it after the second.
@@ -43,6 +43,7 @@ class Storage(Log, Protocol):
     """The ledger as the runtime needs it: append, and read everything again."""
 
     def frames(self, after: int = 0) -> Iterable[Frames]: ...
+    def sync(self, now: Moment, /) -> object: ...
 
 
 class Hub(Exchange, Protocol):
@@ -117,12 +118,37 @@ class Runtime:
         for actor in past.actors.values():
             self.host.add(actor)
         self._past = past
+        self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
+        self.switchboard.watch(self._leave, (events.ArbiterStopped,))
         self._awake = False
 
     @property
     def awake(self) -> bool:
         """True once the keeper's list is settled and the actors get their mail."""
         return self._awake
+
+    @property
+    def ended(self) -> bool:
+        """The arbiter has stopped everything, and the keeper has said the last word about it all.
+
+        The keeper lets go of a process when its exit is in the ledger, and says so afterwards: a
+        core that did not wait would leave the last lives without their last record.
+        """
+        return self._past.leaving and self._past.spawns.settled
+
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        """The first records of this incarnation, durable before anything else; then the keeper is
+        asked what it holds. Actors get no mail before that is settled, and nothing that was asked
+        for until now is spawned any more."""
+        self.say(drafts)
+        self.switchboard.flush()
+        self._ledger.sync(self._clock.now())
+        self.reaper.reconcile(self._past.spawns, self.switchboard.head)
+
+    def configure(self, command: Command) -> None:
+        """What should run. A core that comes back on its way out has nothing to start any more."""
+        if not self._past.leaving:
+            self.say((Draft(command, to=ARBITER),))
 
     def say(self, drafts: Sequence[Draft], on_stamped: OnStamped | None = None) -> None:
         """A fact about the core itself, or a command of the composition root."""
@@ -135,14 +161,6 @@ class Runtime:
     def command(self, address: str, body: Command) -> None:
         """A command of the composition root to one actor."""
         self.say((Draft(body, to=address),))
-
-    def reconcile(self) -> None:
-        """Ask the keeper what it holds. Actors get no mail before that is settled, and nothing
-        that was asked for until now is spawned any more."""
-        self.reaper.reconcile(self._past.spawns, self.switchboard.head)
-
-    def _report(self, drafts: Sequence[Draft]) -> None:
-        self.outside.report(drafts)
 
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which `pump` should be called again even if nothing happens."""
@@ -193,6 +211,12 @@ class Runtime:
         decisions, host.outbox = host.outbox, []
         self._actors_wire.send(decisions)
         return True
+
+    def _report(self, drafts: Sequence[Draft]) -> None:
+        self.outside.report(drafts)
+
+    def _leave(self, _record: Record) -> None:
+        self._past.leaving = True
 
     def _wake_up(self) -> None:
         """The barrier is down: what the last incarnation left unanswered comes first."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 import attr
 import zmq
 
-from circus.arbiter.engine import EndWatch, Engine, Parts
+from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.launches import Launches
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
@@ -30,14 +30,12 @@ from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock, boot_id
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
-from circus.bus.past import Past
 from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.record import Draft
 from circus.bus.spec import WatcherSpec
 from circus.bus.switchboard import Observer
 from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
-from circus.bus.values import ARBITER
 from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
 from circus.process import last_words
@@ -161,14 +159,15 @@ def open_engine(wiring: Wiring) -> Engine:
             durability=wiring.durability,
         )
     )  # fmt: skip
-    runtime.switchboard.observers += [
-        projection, outcomes, EndWatch(engine.end), *wiring.observers,
-    ]  # fmt: skip
-    _begin(engine, wiring, past, seed)
+    switchboard = runtime.switchboard
+    switchboard.watch(projection.observe, projection.watches)
+    switchboard.watch(outcomes.observe, outcomes.watches)
+    switchboard.observers += wiring.observers
+    _begin(engine, wiring, seed)
     return engine
 
 
-def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
+def _begin(engine: Engine, wiring: Wiring, seed: int) -> None:
     """The first records of this incarnation, durable; then the keeper is asked what it holds."""
     parts = engine.parts
     runtime, ledger = parts.runtime, parts.ledger
@@ -178,11 +177,8 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
         host=kernel.nodename, kernel=kernel.release, uid=os.geteuid(),
         python=".".join(map(str, sys.version_info[:3])), seed=seed,
     )  # fmt: skip
-    runtime.say((Draft(started), *_ledger_findings(ledger)))
-    runtime.switchboard.flush()
-    ledger.sync(parts.clock.now())
     parts.link.send([("settings", {"no_new_privs": wiring.no_new_privs})])
-    runtime.reconcile()
+    runtime.begin((Draft(started), *_ledger_findings(ledger)))
     words = last_words.read(wiring.state_dir)
     if words:
         # What the keeper saw and did while no core was there: on record before it is forgotten.
@@ -190,7 +186,7 @@ def _begin(engine: Engine, wiring: Wiring, past: Past, seed: int) -> None:
         runtime.pump()
         ledger.sync(parts.clock.now())
         last_words.forget(wiring.state_dir)
-    runtime.command(ARBITER, wiring.configure)
+    runtime.configure(wiring.configure)
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import attr
 
@@ -25,6 +25,13 @@ from circus.bus.values import Address
 
 _SPAWN_OUTCOMES = (
     events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun,
+)  # fmt: skip
+
+
+# What a life consists of on record, from the request to the reap.
+OF_PROCESSES: Final = (
+    commands.ProcessSpawn, commands.ProcessSignal, *_SPAWN_OUTCOMES, events.ProcessSignalled,
+    events.ProcessExited, events.ProcessReaped, events.ProcessLost,
 )  # fmt: skip
 
 
@@ -41,6 +48,11 @@ class Spawns:
     alive: dict[int, Record] = attr.Factory(dict)
     exited: set[int] = attr.Factory(set)
     signals: dict[int, Record] = attr.Factory(dict)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is on its way: no outcome, no reap, no answer to a signal is still to come."""
+        return not (self.undecided or self.exited or self.signals)
 
     def fold(self, record: Record) -> None:
         """Believe one record; those that are not about processes change nothing."""
@@ -74,6 +86,7 @@ class Past:
     unanswered: dict[Address, deque[Record]] = attr.Factory(dict)
     timers: Timers = attr.Factory(Timers)
     spawns: Spawns = attr.Factory(Spawns)
+    leaving: bool = False  # the arbiter has stopped everything, the core has not said its last
     incarnation: int = 0
     boot_id: str = ""
     last: Record | None = None
@@ -106,6 +119,10 @@ class Fold:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
             found.boot_id = body.boot_id
+        elif isinstance(body, events.ArbiterStopped):
+            found.leaving = True
+        elif isinstance(body, events.CoreStopped):
+            found.leaving = False
         found.last = record
         found.timers.fold(record)
         found.spawns.fold(record)

@@ -12,13 +12,13 @@ exits that way, and only the ledger's reader noticed (DESIGN.md, 12).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from circus.bus.clock import Clock
 from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
 from circus.bus.machine import Delivered, Stamped
-from circus.bus.record import Decision, Record
+from circus.bus.record import Body, Decision, Record
 from circus.bus.routing import addressee, home
 from circus.bus.values import Moment
 
@@ -62,6 +62,7 @@ class Switchboard:
     ) -> None:
         self.incarnation = incarnation
         self.observers: list[Observer] = []
+        self._watching: dict[type[Body], list[Callable[[Record], None]]] = {}
         self._log = log
         self._clock = clock
         self._exchange = exchange
@@ -72,6 +73,11 @@ class Switchboard:
     def head(self) -> int:
         """The highest sequence number in the ledger."""
         return self._log.head
+
+    def watch(self, observe: Callable[[Record], None], kinds: Iterable[type[Body]]) -> None:
+        """Like an observer, of these kinds of records only: nobody pays for the others."""
+        for kind in kinds:
+            self._watching.setdefault(kind, []).append(observe)
 
     def submit(self, decision: Decision, sender: str | OnStamped) -> None:
         """Take one decision. `sender` is the host to hand the stamps back to, or a callback."""
@@ -95,7 +101,10 @@ class Switchboard:
         return True
 
     def _tell(self, batch: _Batch) -> None:
+        watching = self._watching
         for record in batch.records:
+            for observe in watching.get(type(record.body), ()):
+                observe(record)
             for observer in self.observers:
                 observer.observe(record)
         for on_stamped, item in batch.callbacks:

@@ -24,7 +24,11 @@ from circus.arbiter.config_problems import ConfigProblems
 from circus.arbiter.config_values import Config, to_configure
 from circus.arbiter.verbs import Refusal
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
+from circus.bus import events
+from circus.bus.events import SignalReceived
 from circus.bus.ledger import StorageFailed
+from circus.bus.record import Record
+from circus.bus.values import ARBITER
 from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
 from circus.operator_log import OperatorLog
@@ -34,6 +38,7 @@ from circus.process.link import Link
 from circus.process.linux import name_process
 
 if TYPE_CHECKING:
+    from circus.arbiter.engine import Engine
     from circus.bus import commands
 
 COMM: Final = "circus-core"
@@ -44,6 +49,7 @@ class Source:
 
     def __init__(self, path: str, vault: Vault, *, cache: str, insecure_tcp: bool) -> None:
         self.path = path
+        self.native = path.endswith(".toml")
         self.vault = vault
         self._cache = cache
         self._insecure_tcp = insecure_tcp
@@ -60,8 +66,7 @@ class Source:
     def configure(self, config: Config) -> commands.ArbiterConfigure:
         """The command for the arbiter. SIGHUP reloads the watchers of an ini file, as Circus does,
         and the configuration of a native one (DESIGN.md, 10)."""
-        native = self.path.endswith(".toml")
-        return to_configure(config, "file" if native else "library")
+        return to_configure(config, "file" if self.native else "library")
 
     def reload(self) -> commands.ArbiterConfigure:
         """For `reloadconfig`: a bad file is refused and changes nothing."""
@@ -72,6 +77,34 @@ class Source:
             raise Refusal(f"cannot reload the configuration: {reason}") from error
         except VaultError as error:
             raise Refusal(str(error), OS_ERROR) from error
+
+
+class Hangup:
+    """SIGHUP reads a native configuration again; that of an ini file is the arbiter's to answer.
+
+    A bad file is logged and changes nothing. It is read after the turn that recorded the signal:
+    an observer sees records while they are on their way.
+    """
+
+    def __init__(self, source: Source, engine: Engine, log: OperatorLog) -> None:
+        self._source = source
+        self._engine = engine
+        self._log = log
+
+    def observe(self, record: Record) -> None:
+        """Fold one record."""
+        body = record.body
+        if isinstance(body, SignalReceived) and body.signum == signal.SIGHUP:
+            if self._source.native:
+                self._engine.calls.call(self._reload)
+
+    def _reload(self) -> None:
+        try:
+            configure = self._source.reload()
+        except Refusal as refusal:
+            self._log.note("error", "configuration not reloaded", reason=refusal.reason)
+            return
+        self._engine.parts.runtime.command(ARBITER, configure)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -90,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
         settings = config.settings
         log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
         with _pidfile(settings.pidfile):
-            return _run(_wiring(config, source, places, link), log)
+            return _run(_wiring(config, source, places, link), source, log)
     except ConfigProblems as error:
         _complain(*map(str, error.problems), "circusd: nothing was started")
         return os.EX_NOINPUT if error.unreadable else os.EX_CONFIG
@@ -144,9 +177,11 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
     )  # fmt: skip
 
 
-def _run(wiring: Wiring, log: OperatorLog) -> int:
+def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
     engine = open_engine(wiring)
-    engine.parts.runtime.switchboard.observers.append(log)
+    switchboard = engine.parts.runtime.switchboard
+    switchboard.watch(log.observe, log.watches)
+    switchboard.watch(Hangup(source, engine, log).observe, (events.SignalReceived,))
     engine.when_idle(log.start)
     # What is alive now stays alive: the collector need not look at it again.
     gc.freeze()

@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from circus.bus import events
 from circus.bus.record import Body, Record, fields_of
@@ -59,23 +59,43 @@ HIDDEN: Final = frozenset({"rusage", "spec", "traceback", "seed", "flags", "boot
 LINES_WAITING_MAX: Final = 10_000
 
 
+class Line(NamedTuple):
+    """Something to say about what is not on record."""
+
+    level: str
+    text: str
+    values: Mapping[str, Any]
+
+
 class OperatorLog:
     """An observer of the switchboard; `start` when the daemon is idle, `close` at its end."""
 
     def __init__(self, level: str = "info", output: str = "-") -> None:
         self._level = LEVELS[level]
         self._output = output
-        self._lines: queue.Queue[Record | None] = queue.Queue(LINES_WAITING_MAX)
+        self._lines: queue.Queue[Record | Line | None] = queue.Queue(LINES_WAITING_MAX)
         self._thread: threading.Thread | None = None
         self._dropped = 0
+
+    @property
+    def watches(self) -> list[type[Body]]:
+        """The kinds of records that this log shows at its level."""
+        return [kind for kind, (level, _) in NOTABLE.items() if LEVELS[level] >= self._level]
 
     def observe(self, record: Record) -> None:
         """Queue a notable record; a full queue drops it, and the log says how many it lacks."""
         notable = NOTABLE.get(type(record.body))
-        if notable is None or LEVELS[notable[0]] < self._level:
-            return
+        if notable is not None and LEVELS[notable[0]] >= self._level:
+            self._queue(record)
+
+    def note(self, level: str, text: str, **values: Any) -> None:
+        """Say what no record says."""
+        if LEVELS[level] >= self._level:
+            self._queue(Line(level, text, values))
+
+    def _queue(self, what: Record | Line) -> None:
         try:
-            self._lines.put_nowait(record)
+            self._lines.put_nowait(what)
         except queue.Full:
             self._dropped += 1
 
@@ -95,15 +115,20 @@ class OperatorLog:
     def _write(self) -> None:
         stream = sys.stderr if self._output == "-" else _opened(self._output)
         say = _logger(stream)
-        record = self._lines.get()
-        while record is not None:
-            level, text = NOTABLE[type(record.body)]
-            say(level, text, **_values(record))
+        what = self._lines.get()
+        while what is not None:
+            level, text, values = what if isinstance(what, Line) else _line(what)
+            say(level, text, **values)
             if self._dropped:
                 say("warning", "log lines dropped", count=self._dropped)
                 self._dropped = 0
-            record = self._lines.get()
+            what = self._lines.get()
         stream.flush()
+
+
+def _line(record: Record) -> Line:
+    level, text = NOTABLE[type(record.body)]
+    return Line(level, text, _values(record))
 
 
 def _values(record: Record) -> dict[str, Any]:

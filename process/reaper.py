@@ -28,7 +28,7 @@ from circus.bus.events import (
 )
 from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
-from circus.process.core import Life, Phase, evolve
+from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import Lives, Settling, draft_about
 
@@ -205,7 +205,8 @@ def _exited(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
 
 def _signalled(hearing: Hearing, seq: int, spawn_id: int, *seen: Any) -> None:
     body = ProcessSignalled(seq, *seen)
-    if spawn_id in hearing.lives.known:
+    known = hearing.lives.known.get(spawn_id)
+    if known is not None and known.life.phase not in OVER:
         hearing.news(spawn_id, body, seq or spawn_id)
     elif seq:
         # It crossed the end of the process: nobody waits for it, but it has its outcome.
