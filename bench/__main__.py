@@ -67,9 +67,7 @@ class _Book:
 def runs_of(item: Item, there: set[str]) -> dict[str, Run]:
     """The contestants without those peers that are not wanted or cannot be installed."""
     absent = contestants.PEERS.keys() - there
-    return {
-        label: run for label, run in item.runs.items() if label.partition(",")[0] not in absent
-    }
+    return {label: run for label, run in item.runs.items() if label.partition(",")[0] not in absent}
 
 
 def measured(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bench.items import (
+    anatomy,
     churn,
     cold_start,
     ctl_status,
@@ -17,11 +18,11 @@ from bench.items import (
     stop,
     stream,
     switchboard,
-)  # fmt: skip
+)
 from bench.stage import Item
 
 ALL: Final[tuple[Item, ...]] = (
-    *cold_start.ITEMS, *reaction.ITEMS, *mass_death.ITEMS, *churn.ITEMS, *idle.ITEMS, *stop.ITEMS,
-    *round_trip.ITEMS, *ctl_status.ITEMS, *switchboard.ITEMS, *stream.ITEMS, *ledger.ITEMS,
-    *memory.ITEMS,
+    *cold_start.ITEMS, *reaction.ITEMS, *anatomy.ITEMS, *mass_death.ITEMS, *churn.ITEMS,
+    *idle.ITEMS, *stop.ITEMS, *round_trip.ITEMS, *ctl_status.ITEMS, *switchboard.ITEMS,
+    *stream.ITEMS, *ledger.ITEMS, *memory.ITEMS,
 )  # fmt: skip

@@ -45,7 +45,8 @@ KINDS: Final[dict[str, type[Contestant]]] = {
 
 ITEMS: Final = (
     Item(
-        "churn", "Churn: 50 workers that exit at once, backoff off",
+        "churn",
+        "Churn: 50 workers that exit at once, backoff off",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("spawns/s", "ratio", "at least", 0.8),),
         about="Births per second over 5 s. Each life is two decisions and about eight records of "

@@ -36,15 +36,17 @@ def _alone(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {"bare": BarePopen, "bare, our spawn call": Bare, **OURS, **FULL, **PEERS}
+KINDS: Final[dict[str, type[Contestant]]] = {
+    "bare": BarePopen, "bare, our spawn call": Bare, **OURS, **FULL, **PEERS,
+}  # fmt: skip
 
 ITEMS: Final = (
     Item(
         "cold_start", "Cold start: exec to 1,000 workers running",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("all ms", "ratio", "at most", 1.5), Target("first ms", "value", "at most", 150)),
-        about="Bare is a Python that runs `subprocess.Popen` in a loop; both begin with the exec of "
-        "a Python. `first ms` of bare is one interpreter and one import.",
+        about="Bare is a Python that runs `subprocess.Popen` in a loop; both begin with the exec "
+        "of a Python. `first ms` of bare is one interpreter and one import.",
     ),
     Item(
         "cold_start_one", "Cold start: exec to the only worker running",

@@ -66,7 +66,8 @@ KINDS: Final[dict[str, type[Contestant]]] = {"bare": Bare, "ours": OURS["ours"],
 
 ITEMS: Final = (
     Item(
-        "idle", "Idle: 500 workers, heartbeats on, one subscriber",
+        "idle",
+        "Idle: 500 workers, heartbeats on, one subscriber",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("% CPU", "value", "at most", 0.05),),
         ratios=False,

@@ -46,7 +46,8 @@ KINDS: Final[dict[str, type[Contestant]]] = {
 
 ITEMS: Final = (
     Item(
-        "mass_death", "Mass death: 500 killed at once to the last replacement's first instruction",
+        "mass_death",
+        "Mass death: 500 killed at once to the last replacement's first instruction",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("all ms", "ratio", "at most", 1.2), Target("lost", "value", "at most", 0)),
         about="`lost`: deaths without a replacement after 20 s. Bare is the epoll loop with our "

@@ -26,7 +26,9 @@ def _run(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {"bare": Bare, "ours": OURS["ours"], "ours, memory": OURS["ours, memory"], **PEERS}
+KINDS: Final[dict[str, type[Contestant]]] = {
+    "bare": Bare, "ours": OURS["ours"], "ours, memory": OURS["ours, memory"], **PEERS,
+}  # fmt: skip
 
 ITEMS: Final = (
     Item(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
-from bench.births import boot_ns
+from bench.births import Birth, boot_ns
 from bench.contestants import (
     FULL,
     OURS,
@@ -27,9 +27,21 @@ PAUSE_SECONDS: Final = 0.015
 NS_PER_MS: Final = 1e6
 
 
-def measure(kind: type[Contestant], stage: Stage, workers: int, kills: int) -> list[float]:
-    """One death after another, each once the last one is made good; ms."""
-    taken: list[float] = []
+class Death(NamedTuple):
+    """One worker killed at boot ns `at`, and who came in its place."""
+
+    at: int
+    heir: Birth
+
+    @property
+    def ms(self) -> float:
+        """From the kill to the first instruction."""
+        return (self.heir.at - self.at) / NS_PER_MS
+
+
+def measure(kind: type[Contestant], stage: Stage, workers: int, kills: int) -> list[Death]:
+    """One death after another, each once the last one is made good."""
+    deaths: list[Death] = []
     births = stage.births
     with running(kind, stage, workers) as started:
         started.wait_born()
@@ -45,14 +57,15 @@ def measure(kind: type[Contestant], stage: Stage, workers: int, kills: int) -> l
             if born is None:
                 raise CannotMeasure(f"nobody replaced {alive[place]} in {START_SECONDS} s")
             alive[place] = born.pid
-            taken.append((born.at - killed) / NS_PER_MS)
-    return taken
+            deaths.append(Death(killed, born))
+    return deaths
 
 
 def _run(kind: type[Contestant], count: int) -> Run:
     def run(stage: Stage) -> Figures:
         kills = PEER_KILLS if kind in PEERS.values() else KILLS
-        taken = measure(kind, stage, stage.sized(count, 2), stage.sized(kills, 3))
+        deaths = measure(kind, stage, stage.sized(count, 2), stage.sized(kills, 3))
+        taken = [death.ms for death in deaths]
         return {
             "p50 ms": percentile(taken, 0.5), "p99 ms": percentile(taken, 0.99),
             "max ms": max(taken), "kills": len(taken),
@@ -68,7 +81,8 @@ KINDS: Final[dict[str, type[Contestant]]] = {
 
 ITEMS: Final = tuple(
     Item(
-        f"reaction_{count}", f"Reaction: SIGKILL to the replacement's first instruction, N={count}",
+        f"reaction_{count}",
+        f"Reaction: SIGKILL to the replacement's first instruction, N={count}",
         {label: _run(kind, count) for label, kind in KINDS.items()},
         (Target("p50 ms", "ratio", "at most", 1.6), Target("p99 ms", "ratio", "at most", 3.0)),
         against={"p99 ms": "p50 ms", "max ms": "p50 ms"},

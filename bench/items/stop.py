@@ -36,7 +36,8 @@ KINDS: Final[dict[str, type[Contestant]]] = {"bare": BarePopen, **OURS, **PEERS}
 
 ITEMS: Final = (
     Item(
-        "stop", "Stop of 500",
+        "stop",
+        "Stop of 500",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("ms", "ratio", "at most", 2.5),),
         about="From the request (ours and circus: `stop` with `waiting`) to the answer that all "
