@@ -29,8 +29,8 @@ tests: install  ## pytest alone
 fmt: install  ## format, and fix what can be fixed safely
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix-only --exit-zero .
 
-docs: install  ## check that the pages, the code and the links agree
-	@$(PYTHON) -m pytest -q tests/test_docs.py
+docs: install  ## print the diagrams, and check that the pages, the code and the links agree
+	@$(PYTHON) tests/test_docs.py && $(PYTHON) -m pytest -q --no-cov tests/test_docs.py
 
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench

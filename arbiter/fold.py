@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from circus.arbiter.state import Entry, Job, Phase, State, Successor
+from circus.arbiter.state import LIFE, Entry, Job, State, Successor
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Body, Command, Record
@@ -82,8 +82,18 @@ def _answered(state: State, verb: type[Command], key: str) -> None:
             job.todo.pop(key, None)
 
 
+def _moves(state: State, body: Body) -> bool:
+    """One step of the life table; False where it has none."""
+    phase = LIFE[state.phase].get(type(body))
+    if phase is None:
+        return False
+    state.phase = phase
+    return True
+
+
 def _configured(state: State, record: Record, body: Any) -> None:
-    state.phase = Phase.RUNNING
+    if not _moves(state, body):
+        return
     job = state.jobs.get(record.cause)
     if job is not None:
         job.configures = True
@@ -139,13 +149,15 @@ def _asked(state: State, record: Record, body: Any) -> None:
 
 
 def _stopping(state: State, record: Record, body: Any) -> None:
-    state.phase = Phase.STOPPING
+    if not _moves(state, body):
+        return
     state.quit = record.cause
     state.jobs = {record.cause: state.jobs.get(record.cause) or Job(None)}
 
 
 def _stopped(state: State, record: Record, body: Any) -> None:
-    state.phase = Phase.STOPPED
+    if not _moves(state, body):
+        return
     job = state.jobs.get(state.quit)
     if job is not None and job.asker is None:
         del state.jobs[state.quit]

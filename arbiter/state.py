@@ -1,7 +1,7 @@
 """Room: arbiter -- the nouns: which watchers exist, which jobs are under way.
 
-Knows:     bus.record.
-Known by:  arbiter.fold, arbiter.jobs, arbiter.core.
+Knows:     bus.events, bus.record.
+Known by:  arbiter.fold (changes them), arbiter.core, arbiter.refusals (read them).
 Never:     decides.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import attr
 
-from circus.bus.record import Command
+from circus.bus.events import ArbiterConfigured, ArbiterStopped, ArbiterStopping
+from circus.bus.record import Body, Command
 
 
 class Phase(Enum):
@@ -23,6 +24,16 @@ class Phase(Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"
+
+
+# What the arbiter's own records make of it. Absent is impossible: the core never says it.
+LIFE: Final[Mapping[Phase, Mapping[type[Body], Phase]]] = {
+    Phase.IDLE: {ArbiterConfigured: Phase.RUNNING, ArbiterStopping: Phase.STOPPING},
+    Phase.RUNNING: {ArbiterConfigured: Phase.RUNNING, ArbiterStopping: Phase.STOPPING},
+    Phase.STOPPING: {ArbiterStopped: Phase.STOPPED},
+    # The daemon is started again on the same ledger, or asked to end before it has heard so.
+    Phase.STOPPED: {ArbiterConfigured: Phase.RUNNING, ArbiterStopping: Phase.STOPPING},
+}
 
 
 @attr.s(auto_attribs=True, slots=True)

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 import circus
-from circus.bus.names import TAGS
-from circus.bus.record import ENVELOPE_KEYS
+from circus.arbiter import state as arbiter_state
+from circus.bus.names import NAME_OF, TAGS
+from circus.bus.record import ENVELOPE_KEYS, Body
+from circus.process import core as process_core
+from circus.watcher.state import SLOT_LIFE, WATCHER_LIFE
 
 ROOT: Final = Path(__file__).parent.parent
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS: Final = sorted((ROOT / "docs/adr").glob("*.md"))
+LIVES_PAGE: Final = ROOT / "docs/life-of-a-process.md"
 GLOSSARY: Final = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").lower()
 LINK: Final = re.compile(r"\[[^\]]+\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
 FENCED: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LIVES: Final = {
+    "A process, as far as it is on record": process_core.LIFE,
+    "A slot": SLOT_LIFE,
+    "A watcher": WATCHER_LIFE,
+    "The arbiter": arbiter_state.LIFE,
+}
 SECTIONS: Final = ("## Context", "## Decision", "## Consequence", "## What would change our mind")
 LINES_PER_DECISION_MAX: Final = 70
 
@@ -90,6 +103,47 @@ def test_every_key_of_the_envelope_is_in_the_glossary(key: str) -> None:
     assert f"`{key}`" in GLOSSARY
 
 
+def mermaid(life: Mapping[Enum, Mapping[type[Body], Enum]]) -> str:
+    """A life table as a diagram; the names of its moves are the names on the wire."""
+    first = next(iter(life))
+    lines = [f"    [*] --> {word(first)}"]
+    for phase, moves in life.items():
+        by_end: dict[Enum, list[str]] = {}
+        for kind, end in moves.items():
+            by_end.setdefault(end, []).append(NAME_OF[kind][0])
+        lines += [
+            f"    {word(phase)} --> {word(end)}: {', '.join(kinds)}"
+            for end, kinds in by_end.items()
+        ]
+        if not moves:
+            lines.append(f"    {word(phase)} --> [*]")
+    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
+
+
+def word(phase: Enum) -> str:
+    """A phase as the diagram names it: one word."""
+    return str(phase.value).replace(" ", "_")
+
+
+def lives_page(text: str) -> str:
+    """The page as it should be: each section ends with its diagram."""
+    head, *sections = FENCED.sub("", text).split("\n## ")
+    parts = [head.rstrip()]
+    for section in sections:
+        title = section.partition("\n")[0]
+        parts.append(f"## {section.rstrip()}\n\n{mermaid(LIVES[title])}")
+    return "\n\n".join(parts) + "\n"
+
+
+def test_the_diagrams_are_printed_from_the_life_tables() -> None:
+    """
+    A table that changes changes its diagram: `python tests/test_docs.py` prints them anew.
+    """
+    text = LIVES_PAGE.read_text(encoding="utf-8")
+    assert list(LIVES) == re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert lives_page(text) == text
+
+
 def test_the_readme_names_the_test_command() -> None:
     """
     `.ci/run` calls what README.md tells a contributor to call.
@@ -125,3 +179,9 @@ def test_the_readme_python_examples_compile() -> None:
     assert blocks
     for block in blocks:
         compile(block, "README.md", "exec")
+
+
+if __name__ == "__main__":
+    page = lives_page(LIVES_PAGE.read_text(encoding="utf-8"))
+    LIVES_PAGE.write_text(page, encoding="utf-8")
+    sys.stdout.write(f"{LIVES_PAGE.name} has the diagrams of the tables\n")

@@ -187,6 +187,8 @@ def _waiting(state: State, record: Record, body: Any) -> None:
     slot = state.slots.get(wid)
     attempt = 0
     if slot is not None:
+        if e.SlotWaiting not in SLOT_LIFE[slot.phase]:
+            return
         attempt = slot.attempt
         _left(state, slot)
     state.slots[wid] = Slot(SlotPhase.WAITING, attempt=attempt)

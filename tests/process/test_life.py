@@ -7,6 +7,7 @@ Never:     starts a process.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,13 +52,11 @@ def test_no_life_has_two_births_or_two_ends(facts: list[Body]) -> None:
         assert said.index(ProcessSpawned) < said.index(ProcessExited)
 
 
-def test_a_fact_that_is_no_news_changes_nothing() -> None:
-    """`evolve` is total."""
-    life = Life(Phase.REAPED, 5)
-    assert [life] * len(FACTS) == [evolve(life, fact) for fact in FACTS if _keeps(fact)] + [
-        life for fact in FACTS if not _keeps(fact)
-    ]
-
-
-def _keeps(fact: Body) -> bool:
-    return type(fact) not in LIFE[Phase.REAPED]
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: type(fact).__name__)
+def test_each_cell_of_a_processs_life_moves_as_it_says(phase: Phase, fact: Body) -> None:
+    """News moves the life as the table says; what has no move is not said, and moves nothing."""
+    life = Life(phase, 5)
+    expected = LIFE[phase].get(type(fact))
+    assert (() if expected is None else (fact,)) == decide(life, fact)
+    assert Life(expected or phase, 5) == evolve(life, fact)

@@ -21,9 +21,11 @@ from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import EFFECTS_PER_DECISION_MAX, Moment
 from circus.watcher import core, lives
 from circus.watcher.plan import Plan
-from circus.watcher.state import Phase
+from circus.watcher.state import SLOT_LIFE, WATCHER_LIFE, Phase, SlotPhase
 
 CHANCE = Chance(7)
+WATCHER_MOVES = {kind for moves in WATCHER_LIFE.values() for kind in moves}
+SLOT_MOVES = {kind for moves in SLOT_LIFE.values() for kind in moves}
 
 
 class Driver:
@@ -72,6 +74,7 @@ class Driver:
         self.history.append((record, drafts, said))
         for own in said:
             self.said.append(own)
+            self.check_lives(own)
             self.state = core.evolve(self.state, own)
         for own in said:
             self.act(own)
@@ -107,6 +110,15 @@ class Driver:
         else:
             return
         assert tuple(plan.drafts) == drafts
+
+    def check_lives(self, own: Record) -> None:
+        """What a watcher says has a move in the tables of its life and of its slot's."""
+        kind, slot = type(own.body), self.state.slots.get(own.slot or 0)
+        if kind in WATCHER_MOVES:
+            assert kind in WATCHER_LIFE[self.state.phase], (own, self.state.phase)
+        if kind in SLOT_MOVES:
+            phase = SlotPhase.VACANT if slot is None else slot.phase
+            assert kind in SLOT_LIFE[phase], (own, slot)
 
     # --- the keeper ---------------------------------------------------------------------------
 
