@@ -38,7 +38,7 @@ def run_keeper(options: KeeperOptions) -> int:
     if lock_fd is None:
         return EX_CANTCREAT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spawner = Spawner(nofile=(soft, hard))
+    spawner = Spawner(nofile=None if soft == hard else (soft, hard))
     core = CoreChild(options.start_core, spawner) if options.start_core else None
     if core is not None:
         core.start()

@@ -53,7 +53,7 @@ class KeeperLoop:
 
     __slots__ = (
         "_asked", "_children", "_core", "_exit_code", "_host_fd", "_kernel", "_link", "_options",
-        "_orphans_due", "_plans", "_wake_fd",
+        "_orphans_due", "_plans", "_wake_fd", "_writing",
     )  # fmt: skip
 
     def __init__(self, options: KeeperOptions, start: Start, kernel: LinuxKernel) -> None:
@@ -68,6 +68,7 @@ class KeeperLoop:
         self._exit_code: int | None = None  # what the core said that we end with
         self._asked: int | None = None  # since when a TERM is unanswered, boot ns
         self._orphans_due: int | None = None
+        self._writing = False  # the link is watched for room to write
 
     def run(self) -> int:
         self._kernel.epoll.register(self._wake_fd, select.EPOLLIN)
@@ -115,6 +116,7 @@ class KeeperLoop:
 
     def _connect(self, fd: int) -> None:
         self._link = Link.keeper_end(fd)
+        self._writing = False
         self._kernel.epoll.register(fd, select.EPOLLIN)
         lost = tuple(self._core.lost) if self._core else ()
         self._tell([("hello", VERSION, os.getpid(), lost)])
@@ -133,8 +135,10 @@ class KeeperLoop:
             self._disconnect()
             return
         # Level-triggered: ask for writability only while something waits for it.
-        wanted = select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT
-        self._kernel.epoll.modify(link.fileno(), wanted)
+        if done is self._writing:
+            self._writing = not done
+            wanted = select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT
+            self._kernel.epoll.modify(link.fileno(), wanted)
 
     def _hear(self) -> None:
         assert self._link is not None

@@ -18,7 +18,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from circus.process import linux
@@ -29,6 +29,7 @@ from circus.process.spawn import Spawner, SpawnFailed
 # pidfds have inode numbers of their own, unique per boot, since this release.
 PIDFD_INODES_SINCE: Final = (6, 9)
 KILL_PASSES_MAX: Final = 8
+LISTING_BYTES: Final = 64 * 1024
 
 
 class Child(NamedTuple):
@@ -81,7 +82,7 @@ class Kernel(Protocol):
         """Signal an unreaped child; the pids that got it, and errno or 0."""
         ...
 
-    def strangers(self, known: Container[int]) -> frozenset[int]:
+    def strangers(self, known: Collection[int]) -> frozenset[int]:
         """Our children that we did not start: orphans of workers, running or ended."""
         ...
 
@@ -138,8 +139,12 @@ class LinuxKernel:
     ) -> tuple[tuple[int, ...], int]:
         return send(child.pid, child.pidfd, signum, scope, child_pid)
 
-    def strangers(self, known: Container[int]) -> frozenset[int]:
-        return frozenset(pid for pid in self._children() if pid not in known)
+    def strangers(self, known: Collection[int]) -> frozenset[int]:
+        listing = self._listing()
+        if listing is not None and listing.count(b" ") == len(known):
+            return frozenset()  # As many as we know, and those we know are ours until reaped.
+        pids = self._children_by_parent() if listing is None else map(int, listing.split())
+        return frozenset(pid for pid in pids if pid not in known)
 
     def kill_leftovers(self, child: Child) -> tuple[int, ...]:
         killed: dict[int, None] = {}
@@ -163,14 +168,25 @@ class LinuxKernel:
     def close(self) -> None:
         self.epoll.close()
 
-    def _children(self) -> list[int]:
+    def _listing(self) -> bytes | None:
+        """Pids of our children, each followed by a space; None: this kernel has no such file."""
         try:
-            with open(self._children_file, "rb", buffering=0) as listing:
-                return [int(word) for word in listing.readall().split()]
+            fd = os.open(self._children_file, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            # A kernel without CONFIG_PROC_CHILDREN: ask every process who its parent is.
-            own = os.getpid()
-            return [pid for pid, parent, _, _ in _processes() if parent == own]
+            return None
+        try:
+            listing = part = os.read(fd, LISTING_BYTES)
+            while part:
+                part = os.read(fd, LISTING_BYTES)
+                listing += part
+            return listing
+        finally:
+            os.close(fd)
+
+    def _children_by_parent(self) -> Iterator[int]:
+        """Without CONFIG_PROC_CHILDREN: ask every process who its parent is."""
+        own = os.getpid()
+        return (pid for pid, parent, _, _ in _processes() if parent == own)
 
 
 def send(
