@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import random
 import signal
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 import attr
@@ -153,7 +153,7 @@ class SimKernel:
             self._send(target, signum, process.serial)
         return tuple(target.pid for target in targets), 0
 
-    def strangers(self, known: Container[int]) -> frozenset[int]:
+    def strangers(self, known: Collection[int]) -> frozenset[int]:
         ours = [one.pid for one in self.processes.values() if one.parent == KEEPER]
         return frozenset(pid for pid in ours if pid not in known)
 
