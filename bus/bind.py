@@ -59,8 +59,12 @@ def _bound(bound: zmq.Socket[bytes], endpoints: Sequence[str]) -> zmq.Socket[byt
         (zmq.IPC_FILTER_UID, 0),
     ):
         bound.setsockopt(option, value)
-    for endpoint in endpoints:
-        _bind(bound, endpoint)
+    try:
+        for endpoint in endpoints:
+            _bind(bound, endpoint)
+    except BaseException:
+        bound.close()
+        raise
     return bound
 
 
