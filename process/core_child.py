@@ -22,8 +22,8 @@ from circus.process.spawn import Spawner
 
 # A core that ends closes its link before it is a zombie, and its exit code is worth waiting for.
 EXIT_WITHIN: Final = 2_000_000_000
-BACKOFF_SECONDS: Final = (1, 2, 5, 10, 20, 30)
 NS_PER_SECOND: Final = 1_000_000_000
+PAUSES: Final = tuple(seconds * NS_PER_SECOND for seconds in (1, 2, 5, 10, 20, 30))
 # sysexits: what a core that cannot live with its configuration ends with.
 HOPELESS: Final = range(64, 79)
 
@@ -33,6 +33,7 @@ class KeeperOptions(NamedTuple):
 
     Embedded in a program that uses the library there is no core to start: `link_fd` is the keeper's
     end of the link, inherited, and `host_pid` the program, whose end is the end of its workers.
+    `pauses` are the waits (ns) before another core where one after the other never became ready.
     """
 
     state_dir: str
@@ -40,19 +41,26 @@ class KeeperOptions(NamedTuple):
     link_fd: int = -1
     host_pid: int = 0
     no_new_privs: bool = False
+    pauses: Sequence[int] = PAUSES
 
 
 class CoreChild:
     """The present core, or the time at which the next one is due."""
 
     __slots__ = (
-        "_argv", "_failures", "_spawner", "due", "link_fd", "lost", "pid", "pidfd", "ready",
-        "starts",
+        "_argv", "_failures", "_pauses", "_spawner", "due", "link_fd", "lost", "pid", "pidfd",
+        "ready", "starts",
     )  # fmt: skip
 
-    def __init__(self, argv: Callable[[int], Sequence[str]], spawner: Spawner) -> None:
+    def __init__(
+        self,
+        argv: Callable[[int], Sequence[str]],
+        spawner: Spawner,
+        pauses: Sequence[int] = PAUSES,
+    ) -> None:
         self._argv = argv
         self._spawner = spawner
+        self._pauses = pauses
         self._failures = 0
         self.pid = 0
         self.pidfd = -1
@@ -110,9 +118,8 @@ class CoreChild:
             self._failures = 0
             self.due = now
             return
-        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self.due = now + self._pauses[min(self._failures, len(self._pauses) - 1)]
         self._failures += 1
-        self.due = now + pause * NS_PER_SECOND
 
     def hopeless(self, code: int | None) -> bool:
         """The very first core refused its configuration: a second one would too."""

@@ -39,8 +39,9 @@ def run_keeper(options: KeeperOptions) -> int:
         return EX_CANTCREAT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     spawner = Spawner(nofile=None if soft == hard else (soft, hard))
-    core = CoreChild(options.start_core, spawner) if options.start_core else None
-    if core is not None:
+    core: CoreChild | None = None
+    if options.start_core is not None:
+        core = CoreChild(options.start_core, spawner, options.pauses)
         core.start()
     from circus.process.keeper_loop import keep
 
