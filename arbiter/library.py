@@ -32,9 +32,9 @@ def get_arbiter(
 
     `watchers`: mappings with `cmd` (KeyError without it), `name` (default: the program's), and any
     option of a watcher. They are not changed. `controller`, `pubsub_endpoint`: one more endpoint
-    each, beside the sockets in the state directory: `ipc://…`, or `tcp://127.0.0.1:…` with a warning.
-    The other options are Circus's, in its order; `background=True` has `start()` return, `state_dir`
-    (ours) names the directory of the ledger instead of a fresh one.
+    each, beside the sockets in the state directory: `ipc://…`, or `tcp://127.0.0.1:…` with a
+    warning. The other options are Circus's, in its order; `background=True` has `start()` return,
+    `state_dir` (ours) names the directory of the ledger instead of a fresh one.
 
     Raises ValueError (ConfigProblems: every fault at once) for what cannot be used.
     """

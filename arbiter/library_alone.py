@@ -1,4 +1,4 @@
-"""Room: arbiter -- a watcher without an arbiter: a private keeper and ledger, for as long as it is used.
+"""Room: arbiter -- a watcher without an arbiter: a private keeper and ledger while it is used.
 
 Knows:     arbiter.library_core, library_options.
 Known by:  watcher.shell, by name (ADR-0070).
@@ -7,8 +7,6 @@ Never:     keeps the watcher alive: with its last reference the core is told to 
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -34,10 +32,10 @@ class Description:
 
 
 def settle(watcher: Watcher) -> None:
-    """Start a core for this watcher alone and bind it; ConfigProblems says what is wrong with it."""
+    """Start a core for this watcher alone; ConfigProblems says what is wrong with it."""
     description = Description(watcher)
     configuration([description], Vault.in_memory())
-    places = state_directory(None, sys.argv[0] if sys.argv else "", os.environ)
+    places = state_directory(None)
 
     def configure(vault: Vault) -> Config:
         return configuration([description], vault)

@@ -8,7 +8,6 @@ Never:     decides; runs anything in a thread that the program did not choose or
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -130,23 +129,27 @@ class Arbiter(Roster):
             checked_endpoint("endpoint", endpoint),
             checked_endpoint("pubsub_endpoint", pubsub_endpoint),
         )
-        for name, value in arbiter_options(words, options).items():
-            setattr(self, name, value)
-        self.background: bool = bool(self.background)
+        given = arbiter_options(words, options)
+        self.background = bool(given.pop("background"))
+        self.loop: Any = given.pop("loop")
+        self.prereload_fn: Callable[[Arbiter], object] | None = given.pop("prereload_fn")
+        self.state_dir: str | None = given.pop("state_dir")
+        self.warmup_delay: float = given.pop("warmup_delay") or 0
+        vars(self).update(given)  # Circus's other attributes, for who reads them
         self.pid = os.getpid()
         self._places: Any = None
         self._thread: threading.Thread | None = None
-        configuration(self.watchers, Vault.in_memory(), warmup_delay=self._warmup())
+        configuration(self.watchers, Vault.in_memory(), warmup_delay=self.warmup_delay)
 
     # --- start and stop -------------------------------------------------------------------------
 
     def start(self, cb: Callable[[Promise], Any] | None = None) -> Promise:
         """Start every watcher with `autostart`, the highest priority first.
 
-        Blocks until stopped and returns a finished future with False; meanwhile, in the main thread,
-        INT, TERM and QUIT stop it and HUP reloads, and the program's own handlers are back afterwards.
-        With `background=True`, or a `loop`, it returns when commands are taken: the future is done
-        when all watchers have started. `cb` is called with that future.
+        Blocks until stopped and returns a finished future with False; meanwhile, in the main
+        thread, INT, TERM and QUIT stop it and HUP reloads, and the program's own handlers are back
+        afterwards. With `background=True`, or a `loop`, it returns when commands are taken: the
+        future is done when all watchers have started. `cb` is called with that future.
 
         Raises RuntimeError if it runs already, ConfigProblems, PlaceError, VaultError.
         """
@@ -239,12 +242,9 @@ class Arbiter(Roster):
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _warmup(self) -> float:
-        return float(self.warmup_delay or 0)
-
     def _here(self) -> Any:
         if self._places is None:
-            self._places = state_directory(self.state_dir, sys.argv[0] if sys.argv else "", os.environ)
+            self._places = state_directory(self.state_dir)
         return self._places
 
     def _new_core(self) -> LibraryCore:
@@ -256,7 +256,7 @@ class Arbiter(Roster):
             state_dir=places.state, endpoint=self.endpoint, pubsub_endpoint=self.pubsub_endpoint,
             ctl=[places.ctl_endpoint, *filter(None, chosen[:1])],
             events=[places.events_endpoint, *filter(None, chosen[1:])],
-            configure=lambda vault: configuration(watchers, vault, warmup_delay=self._warmup()),
+            configure=lambda vault: configuration(watchers, vault, warmup_delay=self.warmup_delay),
         )  # fmt: skip
         core = LibraryCore(plan, watchers)
         self._core = core

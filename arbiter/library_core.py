@@ -1,10 +1,10 @@
-"""Room: arbiter -- one core inside a program of the user: keeper as a child, engine in a thread of his.
+"""Room: arbiter -- one core inside a program of the user: keeper a child, engine in a thread.
 
-Knows:     the wiring and the engine, process.keeper (how it is started), watcher.library_*.
+Knows:     the wiring and the engine, arbiter.library_keeper, watcher.library_*.
 Known by:  the library's Arbiter, the watcher without one.
-Never:     installs a signal handler, waits for a pid but the keeper's, touches another thread's loop.
+Never:     installs a signal handler, waits for a pid, touches another thread's loop.
 
-Methods may be called from any thread, from signal handlers and from within the core's own calls.
+Methods may be called from any thread, from signal handlers and from the core's own calls.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import select
-import subprocess
 import sys
 import threading
 import weakref
@@ -26,24 +24,24 @@ import attr
 from circus.arbiter.config import Config, to_configure
 from circus.arbiter.engine import Engine
 from circus.arbiter.library_hands import Between, DeskHands
+from circus.arbiter.library_keeper import Keeper
+from circus.arbiter.library_options import environment
 from circus.arbiter.outcomes import Outcome, Waiter
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import answer
+from circus.arbiter.runtime import ReaperPort
 from circus.arbiter.verbs import Answered, Refusal, Wish, wish
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus import commands, events
 from circus.bus.record import Decision, Draft, Record
 from circus.bus.values import CLIENT, CORE, NS_PER_SECOND
 from circus.bus.vault import Vault
-from circus.process.keeper import embedded_argv
-from circus.process.link import Link, pair
 from circus.watcher.library_bond import Bond
 from circus.watcher.library_desk import Desk
 from circus.watcher.library_future import Promise, failed, finished
 from circus.watcher.library_process import Row
 
 ID_BYTES: Final = 16
-KEEPER_WAIT_MS: Final = 60_000
 EX_SOFTWARE: Final = 70
 
 
@@ -89,7 +87,7 @@ class LibraryCore:
     # --- its life -------------------------------------------------------------------------------
 
     def main(self) -> bool:
-        """Open, run to the end, leave nothing. False, as Circus's `start` without a full restart."""
+        """Open, run to the end, leave nothing. False: no full restart is asked for."""
         self._thread = threading.get_ident()
         RUNNING.add(self)
         keeper: Keeper | None = None
@@ -123,7 +121,7 @@ class LibraryCore:
         vault.save()
         wiring = Wiring(
             state_dir=plan.state_dir, ctl=plan.ctl, events=plan.events, link=keeper.link,
-            keeper_pid=keeper.pid, vault=vault, environ=os.environ,
+            keeper_pid=keeper.pid, vault=vault, environ=environment(),
             configure=to_configure(config), options=WireOptions(vault),
             settings={
                 "endpoint": plan.endpoint, "pubsub_endpoint": plan.pubsub_endpoint,
@@ -136,7 +134,7 @@ class LibraryCore:
         with self._lock:
             self._engine = engine
 
-    def _put_between(self, reaper: Any, say: Callable[[Sequence[Draft]], None]) -> Between:
+    def _put_between(self, reaper: ReaperPort, say: Callable[[Sequence[Draft]], None]) -> Between:
         self._hands = DeskHands(reaper, say, self._later)
         for reference in self._watchers:
             watcher = reference()
@@ -192,7 +190,7 @@ class LibraryCore:
         return threading.get_ident() == self._thread
 
     def call(self, function: Callable[[], None]) -> bool:
-        """Have the loop call this, soon: when the watchers exist. False: there is no loop any more."""
+        """Have the loop call this when the watchers exist. False: there is no loop any more."""
         with self._lock:
             if self._over:
                 return False
@@ -358,42 +356,6 @@ class LibraryCore:
             reply = fact.reply if isinstance(fact, events.CommandFinished) else None
             promise.set_result(wanted.fields(reply))
         self._open.discard(promise)
-
-
-class Keeper:
-    """The keeper as a child, in a session of its own, and our end of the link to it."""
-
-    def __init__(self, state_dir: str) -> None:
-        ours, theirs = pair()
-        try:
-            argv = embedded_argv(state_dir, theirs, os.getpid())
-            self._child = subprocess.Popen(
-                argv, pass_fds=(theirs,), start_new_session=True
-            )
-        except BaseException:
-            os.close(ours)
-            raise
-        finally:
-            os.close(theirs)
-        self.pid = self._child.pid
-        self.link = Link.core_end(ours)
-
-    def end(self) -> None:
-        """Our end of the link is closed: it stops what is left, and ends; wait for that."""
-        self.link.close()
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            self._child.wait()
-            return
-        poller = select.poll()
-        poller.register(pidfd, select.POLLIN)
-        ended = poller.poll(KEEPER_WAIT_MS)
-        os.close(pidfd)
-        if ended:
-            self._child.wait()
-        else:
-            logging.getLogger("circus").error("keeper %d still stops its workers", self.pid)
 
 
 RUNNING: Final[weakref.WeakSet[LibraryCore]] = weakref.WeakSet()

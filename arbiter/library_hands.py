@@ -2,18 +2,19 @@
 
 Knows:     the reaper (as a port), watcher.library_desk, the projection.
 Known by:  arbiter.library_core.
-Never:     decides; touches a watcher that has overridden nothing (its requests pass straight through).
+Never:     decides; touches a watcher that has overridden nothing (its requests pass straight on).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from signal import SIGKILL
 from typing import Any, Final
 
 from circus.arbiter.projection import ProcessView, Projection, WatcherView
 from circus.arbiter.runtime import ReaperPort
 from circus.bus import commands, events
+from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import OPTIONS, Change
 from circus.bus.values import ARBITER, CLIENT, NS_PER_SECOND, ns_to_seconds, watcher_of
@@ -72,7 +73,7 @@ class Between:
         self._expect = expect
         self._inner: ReaperPort | None = None
         self._stopping: dict[int, str] = {}
-        self.own: set[bytes] = set()
+        self.own: set[object] = set()
         self._own_jobs: set[str] = set()
 
     def behind(self, reaper: ReaperPort) -> Between:
@@ -101,9 +102,13 @@ class Between:
         """Send what is queued."""
         return self.reaper.flush()
 
-    def reconcile(self, *told: Any) -> None:
+    def hear(self, reports: Iterable[Sequence[object]]) -> None:
+        """Turn reports into facts."""
+        self.reaper.hear(reports)
+
+    def reconcile(self, spawns: Spawns, barrier: int) -> None:
         """Ask the keeper what it holds."""
-        self.reaper.reconcile(*told)
+        self.reaper.reconcile(spawns, barrier)
 
     def perform(self, record: Record) -> None:
         """A request in the ledger: to the public method that is overridden, or straight on."""
@@ -151,7 +156,7 @@ class Between:
     def observe(self, record: Record) -> None:
         """See each record before its effects: reasons of stops, lives and news of desks."""
         if record.actor == CLIENT and record.id in self.own:
-            self.own.discard(record.id)  # type: ignore[arg-type]
+            self.own.remove(record.id)
             self._own_jobs.add(str(record.seq))
             return
         desk = self._desks.get((record.watcher or watcher_of(record.to or "")).lower())

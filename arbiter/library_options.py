@@ -8,6 +8,8 @@ Never:     lets pass in silence what would be missed; changes what it was given.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -79,11 +81,13 @@ def arbiter_options(words: tuple[Any, ...], options: Mapping[str, Any]) -> dict[
     if wrong:
         name = min(wrong)
         known = (*LATER, *KEPT, *OWN)
-        raise TypeError(f"Arbiter got an unknown or repeated option {name!r}{did_you_mean(name, known)}")
+        near = did_you_mean(name, known)
+        raise TypeError(f"Arbiter got an unknown or repeated option {name!r}{near}")
     given = {**by_position, **options}
     for name, what in LATER.items():
         if given.get(name):
-            raise ValueError(f"cannot use {name!r}: this version does not have {what} yet; leave it out")
+            text = f"cannot use {name!r}: this version does not have {what} yet; leave it out"
+            raise ValueError(text)
     return {**KEPT, **OWN, **given}
 
 
@@ -137,7 +141,12 @@ def is_free(name: str, value: object) -> bool:
     return not known and later_option(name, value) is None and not did_you_mean(name, OPTIONS)
 
 
-def state_directory(state_dir: str | None, program: str, environ: Mapping[str, str]) -> Any:
+def environment() -> Mapping[str, str]:
+    """The program's, of which the workers get what their watchers say."""
+    return os.environ  # noqa: TID251 - in a program of the user this is where it enters
+
+
+def state_directory(state_dir: str | None) -> Any:
     """The directory of one start: the one that is named, or a fresh one (the newest ten stay).
 
     The module of places belongs to the front, so it is known by name only (ADR-0070).
@@ -145,4 +154,4 @@ def state_directory(state_dir: str | None, program: str, environ: Mapping[str, s
     places = import_module("circus.places")
     if state_dir is not None:
         return places.prepare_state(str(state_dir))
-    return places.library_state_dir(program, environ)
+    return places.library_state_dir(sys.argv[0] if sys.argv else "", environment())

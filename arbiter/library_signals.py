@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -18,8 +18,8 @@ HEARD: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 @contextmanager
-def hearing(tell: Callable[[int], None]) -> Iterator[None]:
-    """Give INT, TERM, QUIT and HUP to `tell`; in another thread than the main one nothing is done."""
+def hearing(tell: Callable[[int], None]) -> Generator[None]:
+    """Give INT, TERM, QUIT and HUP to `tell`; outside the main thread nothing is done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,6 +33,6 @@ def hearing(tell: Callable[[int], None]) -> Iterator[None]:
             before[signum] = signal.signal(signum, heard)
         yield
     finally:
-        for signum, handler in before.items():
+        for number, handler in before.items():
             # None: the handler was not installed from Python and cannot be put back.
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -45,11 +45,11 @@ class Bond:
     """
 
     def __init__(self, name: str, cmd: str, *words: Any, **options: Any) -> None:
-        if not isinstance(cmd, str) or not cmd.strip():
+        if not str(cmd).strip():
             raise ValueError("cannot make a watcher without cmd: name the program to run")
         self.name = str(name)
         self._given = given_options(words, options)
-        self._cmd = cmd
+        self._cmd = str(cmd)
         self._home: Home | None = None
         self.arbiter: Any = None
 
@@ -118,6 +118,14 @@ class Bond:
     def signal(self, how: Mapping[str, Any]) -> None:
         """`watcher.signal` with these properties, waited for."""
         self.settled(self.ask("signal", **how))
+
+    def end_process(self, pid: int) -> None:
+        """`watcher.kill` of one process, waited for."""
+        self.settled(self.ask("kill", pid=pid))
+
+    def program(self) -> str:
+        """The `cmd` option now."""
+        return str(self._option("cmd"))
 
     def process_of(self, pid: int) -> WatchedProcess:
         """The process with this pid. KeyError: there is none."""

@@ -4,8 +4,8 @@ Knows:     bus.events, bus.record, watcher.library_future.
 Known by:  the public Watcher (its base methods carry out what lies here), the library's reaper.
 Never:     decides; loses a request: what no method has carried out is recorded as not done.
 
-The core asks by record (`process.spawn`, `process.exited`, `process.signal`, `watcher.stop` …). Where
-the user has overridden the method for it, the record lies here for one turn of the loop, the
+The core asks by record (`process.spawn`, `process.exited`, `process.signal`, `watcher.stop` …).
+Where the user has overridden the method for it, the record lies here for one turn of the loop, the
 public method is called, and the base method carries it out (ADR-0071). Everything here runs on
 the sequencer's thread, between two of its turns.
 """
@@ -17,8 +17,9 @@ import inspect
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from circus.bus.events import MethodCalled, ProcessSignalled, ProcessSpawnFailed
@@ -57,7 +58,7 @@ class Step(NamedTuple):
     method: str
     args: tuple[Any, ...]
     record: Record
-    kwargs: dict[str, Any] = {}
+    kwargs: Mapping[str, Any] = MappingProxyType({})
 
 
 class Desk:
@@ -95,8 +96,8 @@ class Desk:
     def is_overridden(self, method: str) -> bool:
         """Whether `method` is not the library's own."""
         function = getattr(type(self.watcher), method, None)
-        own = getattr(function, "__module__", "").startswith("circus.watcher.")
-        return not own or method in vars(self.watcher)
+        home = str(getattr(function, "__module__", None))
+        return not home.startswith("circus.watcher.") or method in vars(self.watcher)
 
     # --- requests come ------------------------------------------------------------------------
 
@@ -171,7 +172,7 @@ class Desk:
         if self._steps:
             self._serve()
 
-    def _arguments(self, step: Step) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _arguments(self, step: Step) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         if step.method not in KILLING:
             return step.args, step.kwargs
         kill: Kill = step.args[0] if step.args else self.kills[0]

@@ -1,4 +1,4 @@
-"""Room: watcher -- the public Watcher's life: start, stop, restart, reload, more, fewer, other options.
+"""Room: watcher -- the public Watcher's life: start, stop, restart, reload, resize, set.
 
 Knows:     watcher.library_bond.
 Known by:  watcher.shell.
@@ -82,7 +82,7 @@ class Life(Bond):
         return mapped(self.ask("set", options={"numprocesses": number}), lambda _: number)
 
     def set_opt(self, key: str, val: Any) -> int:
-        """Change one option. 0: applied to the processes that run; 1: they are replaced; -1: neither.
+        """Change one option. 0: it is applied; 1: the processes are replaced; -1: neither.
 
         Unknown options are ignored, as in Circus. Recorded as `watcher.set`, `watcher.updated`.
         """

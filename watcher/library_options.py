@@ -14,12 +14,12 @@ from typing import Any, Final
 from circus.bus.spec import OPTIONS, Unit
 from circus.bus.values import ns_to_seconds
 
-# Circus's order of the constructor's parameters behind `name` and `cmd`, and their defaults where
-# bus.spec has none.
+# Circus's order of the constructor's parameters behind `name` and `cmd`.
 POSITIONS: Final = (
-    "args", "numprocesses", "warmup_delay", "working_dir", "shell", "shell_args", "uid", "max_retry",
-    "gid", "send_hup", "stop_signal", "stop_children", "env", "graceful_timeout", "prereload_fn",
-    "rlimits", "executable", "stdout_stream", "stderr_stream", "priority", "loop", "singleton",
+    "args", "numprocesses", "warmup_delay", "working_dir", "shell", "shell_args", "uid",
+    "max_retry", "gid", "send_hup", "stop_signal", "stop_children", "env", "graceful_timeout",
+    "prereload_fn", "rlimits", "executable", "stdout_stream", "stderr_stream", "priority", "loop",
+    "singleton",
     "use_sockets", "copy_env", "copy_path", "max_age", "max_age_variance", "hooks", "respawn",
     "autostart", "on_demand", "virtualenv", "stdin_socket", "close_child_stdin",
     "close_child_stdout", "close_child_stderr", "virtualenv_py_ver",

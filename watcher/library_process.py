@@ -2,16 +2,16 @@
 
 Knows:     process.probe, process.kernel (children); what the watcher's home tells.
 Known by:  the public Watcher (`processes`, `get_active_processes`).
-Never:     signals or waits by itself: what is sent is a command on record, carried out by the keeper.
+Never:     signals or waits by itself: what is sent is a command on record for the keeper.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from circus.watcher.library_bond import Bond
+from circus.bus.clock import SystemClock
+from circus.bus.values import NS_PER_SECOND
 
 RUNNING: Final = 0
 DEAD_OR_ZOMBIE: Final = 1
@@ -27,10 +27,21 @@ class Row(NamedTuple):
     stopping: bool
 
 
+class Owner(Protocol):
+    """The public Watcher as its processes see it."""
+
+    name: str
+
+    def rows(self) -> Sequence[Row]: ...
+    def signal(self, how: Mapping[str, Any], /) -> None: ...
+    def end_process(self, pid: int, /) -> None: ...
+    def program(self) -> str: ...
+
+
 class WatchedProcess:
     """One process of a watcher. Equal by pid; ordered by age, as in Circus."""
 
-    def __init__(self, watcher: Bond, row: Row) -> None:
+    def __init__(self, watcher: Owner, row: Row) -> None:
         self.watcher = watcher
         self.pid = row.pid
         self.wid = row.wid
@@ -43,7 +54,7 @@ class WatchedProcess:
     @property
     def cmd(self) -> str:
         """The watcher's program."""
-        return self.watcher.cmd
+        return self.watcher.program()
 
     @property
     def status(self) -> int:
@@ -54,7 +65,7 @@ class WatchedProcess:
 
     def age(self) -> float:
         """Seconds since it was started."""
-        return time.time() - self.started
+        return SystemClock().now().wall / NS_PER_SECOND - self.started
 
     def is_alive(self) -> bool:
         """Whether it runs."""
@@ -92,7 +103,7 @@ class WatchedProcess:
 
     def stop(self) -> None:
         """Stop signal, grace, SIGKILL; recorded as `watcher.kill`. The watcher then replaces it."""
-        self.watcher.settled(self.watcher.ask("kill", pid=self.pid))
+        self.watcher.end_process(self.pid)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, WatchedProcess) and other.pid == self.pid

@@ -2,17 +2,18 @@
 
 Knows:     watcher.library_bond, watcher.library_desk.
 Known by:  watcher.shell.
-Never:     starts or waits for a process: in a call for the core it carries out what is on record, in a
-           call of the program it asks the core by a recorded command.
+Never:     starts or waits for a process: in a call for the core it carries out what is on record,
+           in a call of the program it asks the core by a recorded command.
 
 Override them at will: the core's requests come through here (ADR-0071).
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from circus.bus.clock import SystemClock
+from circus.bus.values import NS_PER_SECOND
 from circus.watcher.library_bond import Bond
 from circus.watcher.library_future import Promise, finished, mapped, together
 from circus.watcher.library_process import WatchedProcess
@@ -31,12 +32,12 @@ class Supervision(Bond):
         desk = self.requested()
         if desk is not None and desk.spawns:
             desk.hands.perform(desk.spawns.popleft())
-            return time.time()
+            return _now()
         status = self.answer("status")
         if status is None or status["status"] in {"stopped", "stopping"}:
             return True
         self.settled(self.ask("manage"))
-        return time.time()
+        return _now()
 
     def spawn_processes(self) -> Promise:
         """Start what is missing, `spawn_process` for each. Result: None."""
@@ -62,7 +63,7 @@ class Supervision(Bond):
         """Let go of one process that has ended; `status` is its exit code, or minus the signal.
 
         Its `process.exited` is in the ledger when this is called; then it is acknowledged, and
-        `process.reaped` follows. Called by the program this does nothing: the keeper sees every end.
+        `process.reaped` follows. Called by the program it does nothing: the keeper sees every end.
         """
         desk = self.requested()
         if desk is None:
@@ -160,3 +161,7 @@ def _stop_options(signum: int | None, grace: float | None) -> dict[str, Any]:
     if grace is not None:
         how["graceful_timeout"] = grace
     return how
+
+
+def _now() -> float:
+    return SystemClock().now().wall / NS_PER_SECOND

@@ -25,10 +25,10 @@ ALONE: Final = "circus.arbiter.library_alone"
 class Watcher(Supervision, Life):
     """Several processes of one program.
 
-    `Watcher(name, cmd, args=None, numprocesses=1, …)`: Circus's options by name or by position, with
-    Circus's defaults and units (durations in seconds). Make it alone, give it to `Arbiter(watchers=…)`,
-    or get it from `arbiter.get_watcher(name)`. It may be subclassed: the core asks by record, and the
-    method that is overridden is called for it.
+    `Watcher(name, cmd, args=None, numprocesses=1, …)`: Circus's options by name or by position,
+    with Circus's defaults and units (durations in seconds). Make it alone, give it to
+    `Arbiter(watchers=…)`, or get it from `arbiter.get_watcher(name)`. It may be subclassed: the
+    core asks by record, and the method that is overridden is called for it.
 
     Raises ValueError for options that contradict each other; what is wrong with a single value is
     said when the watcher is given to an arbiter or first used.
@@ -47,8 +47,8 @@ class Watcher(Supervision, Life):
         return watcher
 
     def notify_event(self, topic: str, msg: Mapping[str, Any]) -> None:
-        """Called for each of Circus's events of this watcher: `spawn`, `reap`, `kill`, `start`, `stop`,
-        `reload`, `updated`, `add`, `remove`; `msg` as Circus has it (times in seconds).
+        """Called for each of Circus's events: `spawn`, `reap`, `kill`, `start`, `stop`, `reload`,
+        `updated`, `add`, `remove`; `msg` as Circus has it (times in seconds).
 
         Called by the program it puts an event of its own on record (`method.called`), where every
         subscriber reads it.

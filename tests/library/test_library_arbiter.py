@@ -300,7 +300,8 @@ def test_two_arbiters_in_one_program(state_dir: Path, reaped: object) -> None:
 
 def test_start_in_a_thread_of_the_program(state_dir: Path, reaped: object) -> None:
     """
-    Outside the main thread `start` blocks its thread, without signal handlers; `stop` comes from here.
+    Outside the main thread `start` blocks its thread, without signal handlers; `stop` comes from
+    here.
     """
     made = get_arbiter([{"cmd": PROGRAM}], state_dir=str(state_dir))
     running = threading.Event()

@@ -45,7 +45,7 @@ def by_circusctl(command: str, **properties: Any) -> Use:
     """The command of a client, not of the program."""
 
     def use(watcher: Watcher) -> None:
-        watcher.arbiter._core.ask(command, {"name": "w", **properties}).result(WAIT)  # noqa: SLF001
+        watcher.arbiter._core.ask(command, {"name": "w", **properties}).result(WAIT)
 
     return use
 
@@ -155,7 +155,7 @@ def test_circus_s_events_are_told_with_their_values(run: Callable[[Watcher], Arb
 
 @pytest.mark.parametrize("raises", [True, False])
 def test_a_spawn_that_an_override_keeps_back_has_failed(
-    raises: bool, run: Callable[[Watcher], Arbiter], state_dir: Path
+    *, raises: bool, run: Callable[[Watcher], Arbiter], state_dir: Path
 ) -> None:
     """
     It raises or does not call the library's own: `process.spawn_failed` with step `spawn_process`.
