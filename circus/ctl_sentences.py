@@ -82,7 +82,8 @@ def _spawn_failed(record: Record, body: Any) -> str:
 
 
 def _configured(_: Record, body: Any) -> str:
-    return f"the configuration ({plain(body.source)}) was read, with {len(body.watchers)} watchers"
+    count = len(body.watchers)
+    return f"the configuration was read, with {count} watcher{'s'[: count != 1]}"
 
 
 def _names(body: Any) -> str:
@@ -92,6 +93,7 @@ def _names(body: Any) -> str:
 SENTENCES: Final[dict[str, Callable[[Record, Any], str]]] = {
     "core.started": lambda r, b: f"circusd {plain(b.version)} began incarnation {r.incarnation}",
     "signal.received": lambda _, b: f"the daemon got {signal_name(b.signum)}",
+    "actor.continue": lambda r, _: f"{plain(r.actor)} went on with a long decision",
     "arbiter.configure": _configured,
     "arbiter.start": lambda _, b: f"the start of {_names(b)} was asked for",
     "arbiter.stop": lambda _, b: f"the stop of {_names(b)} was asked for",

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from circus.bus.codec import pack
+from circus.bus.commands import ArbiterConfigure
 from circus.bus.cursor_errors import Trimmed
 from circus.bus.dial import doors_of
 from circus.bus.events import (
@@ -133,7 +134,7 @@ def _of_watcher(target: Target, name: str) -> Found:
     life = story.life
     if life is None:
         raise Unknown(f"cannot say why: the record has no watcher {plain(name)}")
-    lines = [f"watcher {plain(life.watcher or name)}: {sentence(life)}, since {clock(life.at)}."]
+    lines = [f"watcher {sentence(life).removeprefix('watcher ')}, since {clock(life.at)}."]
     if story.alive:
         pids = ", ".join(str(pid) for pid, _ in story.alive.values())
         lines.append(f"{len(story.alive)} running: {pids}.")
@@ -238,4 +239,6 @@ def _end(last: Record) -> str:
         return f"  asked by {asked_by(last)}."
     if last.cause:
         return f"  what led to that (#{last.cause}) is further back than shown or retained."
+    if isinstance(last.body, ArbiterConfigure):
+        return "  the core reads it at each start."
     return f"  that came from outside: {plain(last.actor)} recorded it."
