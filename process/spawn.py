@@ -1,6 +1,6 @@
 """Room: process -- two roads from a launch to a running program.
 
-Knows:     process.launch, the standard library.
+Knows:     process.launch, process.identity (when somebody else is asked for).
 Known by:  process.kernel, process.process (standalone), process.keeper (to start the core).
 Never:     waits for a program to end; leaks anything of this process into the child.
 
@@ -20,9 +20,12 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from circus.process.launch import Launch, executables
+
+if TYPE_CHECKING:
+    from circus.process.identity import Identity
 
 _fork_exec: Callable[..., int] | None
 try:
@@ -58,14 +61,6 @@ class Prepared(NamedTuple):
     programs: tuple[bytes, ...]
     cwd: bytes | None
     umask: int
-
-
-class Identity(NamedTuple):
-    """Whom the child becomes."""
-
-    uid: int
-    gid: int
-    groups: list[int]
 
 
 class Spawner:
@@ -173,39 +168,9 @@ def identity_of(launch: Launch) -> Identity | None:
     """Whom the launch asks for, or None where that is nobody else. Raises SpawnFailed."""
     if launch.uid is None and launch.gid is None:
         return None
-    import grp
-    import pwd
+    from circus.process.identity import find
 
-    uid, name, gid = os.geteuid(), "", os.getegid()
-    if launch.uid is not None:
-        uid, name, gid = _user(launch.uid, pwd)
-    if launch.gid is not None:
-        gid = _group(launch.gid, grp)
-    if (uid, gid) == (os.geteuid(), os.getegid()) and uid != 0:
-        return None
-    groups = os.getgrouplist(name, gid) if name else [gid]
-    return Identity(uid, gid, groups)
-
-
-def _user(user: int | str, pwd: Any) -> tuple[int, str, int]:
-    try:
-        if isinstance(user, int) or user.isdigit():
-            entry = pwd.getpwuid(int(user))
-        else:
-            entry = pwd.getpwnam(user)
-    except (KeyError, OverflowError) as error:
-        # Never "run as ourselves instead": who we are may be root.
-        raise SpawnFailed("user", errno.ENOENT) from error
-    return entry.pw_uid, entry.pw_name, entry.pw_gid
-
-
-def _group(group: int | str, grp: Any) -> int:
-    if isinstance(group, int) or group.isdigit():
-        return int(group)
-    try:
-        return int(grp.getgrnam(group).gr_gid)
-    except KeyError as error:
-        raise SpawnFailed("groups", errno.ENOENT) from error
+    return find(launch.uid, launch.gid)
 
 
 def _by_fork_exec(prepared: Prepared, streams: tuple[int, int, int], *, close: bool) -> int:
