@@ -36,8 +36,7 @@ DURATIONS: Final = frozenset(
     {"delay", "duration", "grace"}
     | {name for name, option in OPTIONS.items() if option.metadata["unit"] is Unit.SECONDS}
 )
-NAMES_OF_NAMES: Final = {"rusage": "cpu"}  # of which only the time is told
-SIGNALS: Final = {one.value: one.name for one in signal.Signals}
+NAMES_OF_SIGNALS: Final = {one.value: one.name for one in signal.Signals}
 NAMES: Final = {"rusage": "cpu"}  # of which only the time is told
 SIGNALS: Final = frozenset({"signal", "signum", "stop_signal"})
 
