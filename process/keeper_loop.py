@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ ORPHANS_PAUSE: Final = 200_000_000
 FINISH_PAUSE: Final = 1_000_000
 WAKE_BYTES_MAX: Final = 4096
 EVENTS_MAX: Final = 1024
+OPERATIONS_PER_TURN: Final = 16
 FIRST_FD: Final = 3
 
 
@@ -53,7 +55,7 @@ class KeeperLoop:
 
     __slots__ = (
         "_asked", "_children", "_core", "_exit_code", "_host_fd", "_kernel", "_link", "_options",
-        "_orphans_due", "_plans", "_wake_fd", "_writing",
+        "_orphans_due", "_plans", "_to_do", "_wake_fd", "_writing",
     )  # fmt: skip
 
     def __init__(self, options: KeeperOptions, start: Start, kernel: LinuxKernel) -> None:
@@ -69,6 +71,7 @@ class KeeperLoop:
         self._asked: int | None = None  # since when a TERM is unanswered, boot ns
         self._orphans_due: int | None = None
         self._writing = False  # the link is watched for room to write
+        self._to_do: deque[Sequence[Any]] = deque()
 
     def run(self) -> int:
         self._kernel.epoll.register(self._wake_fd, select.EPOLLIN)
@@ -86,6 +89,7 @@ class KeeperLoop:
     def _turn(self) -> int | None:
         """Everything that is ready, then everything that is due."""
         self._note(self._kernel.epoll.poll(self._timeout(), EVENTS_MAX))
+        self._work()
         code = self._attend_due(_boot())
         if self._link is not None:
             self._flush(self._link)
@@ -98,7 +102,8 @@ class KeeperLoop:
         core_ended = False
         for fd, _ in events:
             if fd == link_fd:
-                self._hear()
+                if not self._to_do:
+                    self._hear()
             elif fd == self._wake_fd:
                 self._note_signals()
             elif fd == core_fd:
@@ -154,7 +159,18 @@ class KeeperLoop:
         if operations:
             self._asked = None
             self._take_notes(operations)
-            self._children.obey(operations)
+            self._to_do.extend(operations)
+
+    def _work(self) -> None:
+        """A few of the core's requests, then whoever has died meanwhile has a turn.
+
+        A start of a thousand would else keep an exit waiting for as long as it takes, and the core
+        would hear of the first process with the last.
+        """
+        to_do = self._to_do
+        if to_do:
+            few = [to_do.popleft() for _ in range(min(len(to_do), OPERATIONS_PER_TURN))]
+            self._children.obey(few)
 
     def _take_notes(self, operations: list[Sequence[Any]]) -> None:
         for operation in operations:
@@ -173,6 +189,7 @@ class KeeperLoop:
             self._kernel.epoll.unregister(self._link.fileno())
             self._link.close()
             self._link = None
+        self._to_do.clear()
         self._children.disconnect()
         if self._core is None:
             self._end()
@@ -294,6 +311,8 @@ class KeeperLoop:
 
     def _timeout(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
+        if self._to_do:
+            return 0.0
         due = NOTHING_DUE if self._plans is None else self._plans.next_due
         if self._plans is not None and not self._children.living:
             # The link was found closed while flushing: there may be nothing left to wake us.
