@@ -2,7 +2,7 @@
 
 Within one round every contestant of an item runs once, one after the other, and the next round
 begins with the first again (A B C A B C): what the machine does meanwhile hits all of them alike,
-and a ratio is taken only between figures of the same round. ONLY matches the beginnings of names.
+and a ratio is taken only between figures of the same round. ONLY has names or their beginnings.
 A run with ONLY, PEERS=0 or --toy prints and does not touch docs/performance.md; WRITE=1 overrules.
 """
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     toy = "--toy" in arguments
     rounds = int(environ.get("ROUNDS", "1" if toy else str(ROUNDS)))
     only = [name for name in environ.get("ONLY", "").split(",") if name]
-    chosen = [item for item in items.ALL if not only or item.name.startswith(tuple(only))]
+    chosen = [item for item in items.ALL if not only or any(_means(name, item) for name in only)]
     if not chosen:
         names = ", ".join(item.name for item in items.ALL)
         sys.stderr.write(f"cannot measure {only}: name some of {names}\n")
@@ -53,6 +53,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         head = report.surroundings(_command(environ), rounds)
         report.write_page(report.document(outcome, notes, head))
     return int(bool(wrong))
+
+
+def _means(name: str, item: Item) -> bool:
+    """A whole name means that item; anything else all that begin with it."""
+    whole = any(name == other.name for other in items.ALL)
+    return name == item.name if whole else item.name.startswith(name)
 
 
 class _Book:

@@ -15,7 +15,8 @@ BENCH: Final = (sys.executable, "-m", "bench")
 DEADLINE_SECONDS: Final = 90
 ITEMS: Final = (
     "cold_start", "cold_start_one", "reaction_10", "reaction_500", "anatomy", "mass_death",
-    "churn", "idle", "stop", "round_trip", "ctl_status", "switchboard", "stream", "ledger", "memory",
+    "churn", "idle", "stop", "round_trip", "ctl_status", "switchboard", "stream", "ledger",
+    "memory",
 )  # fmt: skip
 
 
