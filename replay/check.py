@@ -4,10 +4,10 @@ Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.runtime (
 Known by:  replay.drive, tests over simulated and archived ledgers; later `circus-replay --check`.
 Never:     forgives: one byte of one record is a divergence.
 
-The second law: only decisions of actors are made again. What reaper, clock, core and clients say is input. What an
-actor said about an input is compared as bytes under the recorded stamps. An input without an
-answer must have none now either, if a later input of the same actor has been answered in the same
-incarnation; those that were open at a crash have been given again, and are looked at then.
+The second law: only decisions of actors are made again. What reaper, clock, core and clients say
+is input. What an actor said about an input is compared as bytes under the recorded stamps. An input
+without an answer must have none now either, if a later input of the same actor has been answered;
+those that were open at a crash have been given again, and are looked at then.
 """
 
 from __future__ import annotations

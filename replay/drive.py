@@ -144,6 +144,22 @@ def _flag(chance: Dice) -> bool:
     return chance.random() < 0.5
 
 
+def _single(_chance: Dice) -> str:
+    return "single"
+
+
+def _two(_chance: Dice) -> dict[str, Any]:
+    return {"numprocesses": 2}  # refused: a singleton has one
+
+
+def _program(chance: Dice) -> str:
+    return chance.choice(("steady", "moody", "instant 3"))
+
+
+def _small(_chance: Dice) -> dict[str, Any]:
+    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": -1}
+
+
 Draws = dict[str, Callable[[Dice], Any]]
 WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("start", {"name": _name}),
@@ -159,4 +175,7 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("kill", {"name": _name}),
     ("manage", {"name": _name}),
     ("retry", {"name": _name}),
+    ("set", {"name": _single, "options": _two}),
+    ("rm", {"name": _name, "nostop": _flag}),
+    ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
 )  # fmt: skip

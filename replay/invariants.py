@@ -22,6 +22,7 @@ from circus.replay.truth import (
     Fact,
     Forked,
     Misused,
+    Noted,
     Obeyed,
     OrphanReaped,
     Reaped,
@@ -270,33 +271,25 @@ class Ordered(Checker):
 
 
 class NoPeek(Checker):
-    """No zombie is let go before its exit is in the ledger."""
+    """No zombie is let go before its exit is in the ledger, or in the keeper's last words."""
 
     id = "I-NOPEEK"
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
-        self._recorded: set[int] = set()
-        self._noted: set[int] = set()
+        self._kept: set[int] = set()
 
     def recorded(self, record: Record) -> None:
         if isinstance(record.body, ENDS):
-            self._recorded.add(record.spawn_id or 0)
+            self._kept.add(record.spawn_id or 0)
 
     def happened(self, fact: Fact) -> None:
-        if isinstance(fact, Told) and fact.report[0] == "exited":
-            self._noted.add(fact.report[1])
+        if isinstance(fact, Noted) and fact.report[0] == "exited":
+            self._kept.add(fact.report[1])
         elif isinstance(fact, Reaped):
             spawn_id = self.truth.workers[fact.serial].spawn_id
-            known = self._recorded | (self._noted if self._without_core else set())
             text = f"{spawn_id} was reaped before its exit was on record"
-            self.claim(spawn_id in known, text, spawn_id)
-
-    _without_core = False
-
-    def stepped(self, world: World) -> None:
-        # The stop plans note what they see in the last words before they reap.
-        self._without_core = world.keeper.exit_code is not None or world.keeper.link is None
+            self.claim(spawn_id in self._kept, text, spawn_id)
 
 
 class NoZombies(Checker):

@@ -19,7 +19,7 @@ from circus.process.stop_plans import NOTHING_DUE, StopPlans
 from circus.replay.agenda import Agenda
 from circus.replay.sim_bus import SimLink
 from circus.replay.sim_kernel import SimKernel
-from circus.replay.truth import CoreLost, Fact, Obeyed, Settled, Told
+from circus.replay.truth import CoreLost, Fact, Noted, Obeyed, Settled, Told
 
 KEEPER_PID: Final = 1
 NOTICE_DELAY_MAX: Final = 2_000_000
@@ -53,6 +53,7 @@ class SimKeeper:
         self._plans: StopPlans | None = None
         self._readable: list[int] = []
         self._orphans_due = False
+        self._asked = False  # a TERM is told and not answered yet
 
     # --- the core ---------------------------------------------------------------------------------
 
@@ -63,6 +64,7 @@ class SimKeeper:
 
     def hear(self, operations: list[Sequence[Any]]) -> None:
         """One message of the core."""
+        self._asked = False
         for operation in operations:
             self._host.happened(Obeyed(operation))
             if operation[0] == "stopping":
@@ -81,7 +83,7 @@ class SimKeeper:
     def _core_ended(self, pid: int, code: int | None, signum: int | None) -> None:
         self.link = None
         self.children.disconnect()
-        if self.exit_code is not None:
+        if self.exit_code is not None or self._asked:
             self._end()
             return
         self._lost.append((pid, code, signum))
@@ -97,6 +99,7 @@ class SimKeeper:
                 self._plans.shorten(self.agenda.boot)
         elif self.link is not None:
             self._tell([("os_signal", signum)])
+            self._asked = self._asked or signum in ENDING_SIGNALS
         elif signum in ENDING_SIGNALS:
             self._end()
 
@@ -118,10 +121,11 @@ class SimKeeper:
 
     def _note(self, reports: list[Sequence[Any]]) -> None:
         for report in reports:
-            self._host.happened(Told(report))
+            self._host.happened(Noted(report))
 
     def _tell(self, reports: list[Sequence[Any]]) -> None:
-        self._note(reports)
+        for report in reports:
+            self._host.happened(Told(report))
         if self.link is not None:
             self.link.tell(reports)
 

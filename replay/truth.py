@@ -68,6 +68,12 @@ class Told(NamedTuple):
     report: Sequence[Any]
 
 
+class Noted(NamedTuple):
+    """What the keeper wrote into its last words, synced, when no core was there to record it."""
+
+    report: Sequence[Any]
+
+
 class Obeyed(NamedTuple):
     """An operation of the core that reached the keeper, before it is carried out."""
 
@@ -85,6 +91,6 @@ class CoreLost(NamedTuple):
 
 
 Fact: TypeAlias = (
-    Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Obeyed | Settled
+    Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Noted | Obeyed | Settled
     | CoreLost
 )  # fmt: skip

@@ -26,15 +26,24 @@ import attr
 from circus.arbiter.verbs import Answered, Refusal, wish
 from circus.bus import commands
 from circus.bus.codec import records_of
+from circus.bus.ledger import Ledger
 from circus.bus.record import Draft, Record
 from circus.bus.spec import WatcherSpec, to_data
+from circus.bus.values import Moment
 from circus.process.children import Children
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash
 from circus.replay.checkers import Checker, Truth, Violation
 from circus.replay.invariants import every_checker
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
-from circus.replay.sim_core import MakeExchange, MakeReaper, SimCore, Surroundings
+from circus.replay.sim_core import (
+    DIRECTORY,
+    LOG_ID,
+    MakeExchange,
+    MakeReaper,
+    SimCore,
+    Surroundings,
+)
 from circus.replay.sim_disk import SimDisk
 from circus.replay.sim_keeper import MakeChildren, SimKeeper
 from circus.replay.truth import Fact
@@ -185,9 +194,8 @@ class World:
 
     def records(self) -> list[Record]:
         """The whole ledger as it can be read now."""
-        if self.core is None:
-            return list(self.truth.records)
-        return [r for frame in self.core.ledger.frames() for r in records_of(frame.payload)]
+        ledger = self.core.ledger if self.core is not None else self._opened()
+        return [r for frame in ledger.frames() for r in records_of(frame.payload)]
 
     def digest(self) -> str:
         """Of every byte on the disk: two runs with one seed have one digest."""
@@ -223,6 +231,13 @@ class World:
     def over(self, code: int) -> None:
         """The keeper has ended."""
         self.ended = code
+
+    def _opened(self) -> Ledger:
+        """The ledger that no core has open."""
+        now = Moment(*self.agenda.moment())
+        ledger = Ledger.open(DIRECTORY, self.disk, log_id=LOG_ID, now=now)
+        self.disk.lose_process()
+        return ledger
 
     def _new_keeper(self) -> SimKeeper:
         return SimKeeper(self.agenda, self, self.cast.make_children)

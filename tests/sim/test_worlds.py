@@ -21,8 +21,6 @@ from circus.replay.world import World
 SEEDS: Final = int(os.environ.get("CIRCUS_SIM_SEEDS", "60"))
 FIRST_SEED: Final = int(os.environ.get("CIRCUS_SIM_FIRST_SEED", "0"))
 STEPS: Final = int(os.environ.get("CIRCUS_SIM_STEPS", "400"))
-# Each of these found a bug once; the commit says which.
-PAST: Final = (7, 18, 44, 57, 79)
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
@@ -31,12 +29,6 @@ def test_every_invariant_and_every_law_holds_in_a_run(seed: int) -> None:
     world = drive(seed, STEPS)
 
     assert world.truth.records
-
-
-@pytest.mark.parametrize("seed", PAST)
-def test_runs_that_failed_once_pass_for_ever(seed: int) -> None:
-    """A seed that has found a bug is kept."""
-    assert drive(seed).truth.records
 
 
 def test_one_seed_makes_one_ledger() -> None:
