@@ -44,6 +44,7 @@ from circus.bus.values import Moment, ns_to_seconds, seconds_to_ns, watcher_addr
 
 NUMBERS: Final = st.integers(-(2**63), 2**64 - 1)
 TEXTS: Final = st.text(max_size=12)
+FLOATS: Final = st.floats(allow_nan=False)
 VALUES: Final = st.recursive(
     st.none()
     | st.booleans()
@@ -158,10 +159,10 @@ def test_any_bytes_from_outside_are_understood_or_refused(data: bytes) -> None:
     """
     try:
         value = from_outside(data)
-    except Unintelligible as error:
-        assert str(error).startswith("cannot decode")
-    else:
-        assert value == from_ledger(data)
+    except Unintelligible:
+        return
+    # repr: not a number is not equal to itself.
+    assert repr(value) == repr(from_ledger(data))
 
 
 @given(VALUES)

@@ -29,7 +29,7 @@ NOW = Moment(100, 200)
 
 
 class Counting:
-    """A policy that answers `incr` with its new size, `manage` with nothing, and fails on demand."""
+    """Answers `incr` with its new size and `manage` with nothing; fails on demand."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
