@@ -14,7 +14,8 @@ from functools import partial
 from signal import SIGHUP
 from typing import Any
 
-from circus.arbiter.library_core import LibraryCore, Plan, Stopped
+from circus.arbiter.library_asking import Stopped
+from circus.arbiter.library_core import LibraryCore, Plan
 from circus.arbiter.library_options import (
     arbiter_options,
     checked_endpoint,

@@ -67,13 +67,14 @@ class Between:
         desks: Mapping[str, Desk],
         views: Callable[[], Projection],
         expect: Callable[[Record], None],
+        own: set[object],
     ) -> None:
         self._desks = desks
         self._views = views
         self._expect = expect
         self._inner: ReaperPort | None = None
         self._stopping: dict[int, str] = {}
-        self.own: set[object] = set()
+        self._own = own
         self._own_jobs: set[str] = set()
 
     def behind(self, reaper: ReaperPort) -> Between:
@@ -155,8 +156,8 @@ class Between:
 
     def observe(self, record: Record) -> None:
         """See each record before its effects: reasons of stops, lives and news of desks."""
-        if record.actor == CLIENT and record.id in self.own:
-            self.own.remove(record.id)
+        if record.actor == CLIENT and record.id in self._own:
+            self._own.remove(record.id)
             self._own_jobs.add(str(record.seq))
             return
         desk = self._desks.get((record.watcher or watcher_of(record.to or "")).lower())

@@ -114,12 +114,6 @@ class WatchedProcess:
     def __lt__(self, other: WatchedProcess) -> bool:
         return self.started < other.started
 
-    def __gt__(self, other: WatchedProcess) -> bool:
-        return self.started > other.started
-
-    def __repr__(self) -> str:
-        return f"<Process {self.name} pid={self.pid} wid={self.wid}>"
-
 
 def _is_zombie(pid: int) -> bool:
     try:

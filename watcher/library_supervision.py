@@ -121,12 +121,15 @@ class Supervision(Bond):
             return mapped(self.ask("kill", **how), lambda _: None)
         promises = []
         for kill in list(desk.kills):
-            process = self.processes.get(kill.pid)
+            process = self._running(kill.pid)
             if process is None:
                 continue  # Its end is on record already.
             result = desk.ask("kill_process", process, kill.signum, graceful_timeout)
             promises += [result] if isinstance(result, Promise) else []
         return mapped(together(promises), lambda _: None)
+
+    def _running(self, pid: int) -> WatchedProcess | None:
+        return next((WatchedProcess(self, row) for row in self.rows() if row.pid == pid), None)
 
     # --- signals --------------------------------------------------------------------------------
 

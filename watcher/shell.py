@@ -13,16 +13,15 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Final, Self
 
-from circus.bus.spec import OPTIONS
 from circus.watcher.library_life import Life
-from circus.watcher.library_process import WatchedProcess
 from circus.watcher.library_supervision import Supervision
+from circus.watcher.library_views import Views
 
 # The composition root of a watcher without an arbiter; above us, so known by name only (ADR-0070).
 ALONE: Final = "circus.arbiter.library_alone"
 
 
-class Watcher(Supervision, Life):
+class Watcher(Supervision, Life, Views):
     """Several processes of one program.
 
     `Watcher(name, cmd, args=None, numprocesses=1, …)`: Circus's options by name or by position,
@@ -55,58 +54,6 @@ class Watcher(Supervision, Life):
         """
         if self.requested() is None and self._home is not None:
             self._home.note(self.name, f"notify_event {topic}", json.dumps(dict(msg), default=str))
-
-    # --- what is -------------------------------------------------------------------------------
-
-    def status(self) -> str:
-        """`stopped`, `starting`, `active`, `stopping`, or (ours) `failed`."""
-        told = self.answer("status")
-        return "stopped" if told is None else str(told["status"])
-
-    def is_stopped(self) -> bool:
-        """Whether the status is `stopped`."""
-        return self.status() == "stopped"
-
-    def is_stopping(self) -> bool:
-        """Whether the status is `stopping`."""
-        return self.status() == "stopping"
-
-    def is_active(self) -> bool:
-        """Whether the status is `active`."""
-        return self.status() == "active"
-
-    @property
-    def processes(self) -> dict[int, WatchedProcess]:
-        """Its processes by pid, as they are now; a copy."""
-        return {row.pid: WatchedProcess(self, row) for row in self.rows()}
-
-    def get_active_processes(self) -> list[WatchedProcess]:
-        """Those that run."""
-        return [process for process in self.processes.values() if process.is_alive()]
-
-    def get_active_pids(self) -> list[int]:
-        """Their pids."""
-        return [process.pid for process in self.get_active_processes()]
-
-    @property
-    def pids(self) -> list[int]:
-        """All pids, oldest process first."""
-        return [row.pid for row in self.rows()]
-
-    def process_info(self, pid: int, extended: bool = False) -> Any:
-        """Circus's info object of one process. KeyError: not ours."""
-        return self.process_of(pid).info()
-
-    def info(self, extended: bool = False) -> dict[int, Any]:
-        """Circus's info object of each process, by pid."""
-        return {pid: process.info() for pid, process in self.processes.items()}
-
-    def options(self, *args: Any) -> list[tuple[str, Any]]:
-        """All options as sorted (name, value) pairs; durations in seconds."""
-        names = [name for name in OPTIONS if name != "name"]
-        told = self.answer("options")
-        values = {name: self._option(name) for name in names} if told is None else told["options"]
-        return sorted({**values, **self._options, "env": self.env}.items())
 
     def __len__(self) -> int:
         """How many processes there are, those that are stopping included."""

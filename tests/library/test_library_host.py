@@ -112,6 +112,34 @@ def test_signals_stop_a_program_that_is_blocked_in_start(
         until(pid)
 
 
+def test_hup_reloads_and_goes_on(
+    host: Host, until: Callable[[int], None], state_dir: Path
+) -> None:
+    """
+    SIGHUP replaces every worker gracefully, as Circus does.
+    """
+    program, pids = host(BLOCKING)
+    program.send_signal(signal.SIGHUP)
+    for pid in pids[:3]:
+        until(pid)
+    program.send_signal(signal.SIGTERM)
+    assert 0 == program.wait(WAIT)
+    with subscribe(str(state_dir), after=0, follow=False) as past:
+        assert "watcher.reloaded" in [record.name for record in past]
+
+
+def test_the_example_program_tells_its_story(reaped: object) -> None:
+    """
+    A worker is lost, replaced, and all of it can be read afterwards.
+    """
+    example = Path(__file__).parent.parent.parent / "examples/library_embedded.py"
+    ran = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, check=True, timeout=WAIT
+    )
+    assert "replaced: True {'worker': 'active'}" in ran.stdout
+    assert "3 exits" in ran.stdout
+
+
 def test_the_death_of_the_program_stops_its_workers(
     host: Host, until: Callable[[int], None]
 ) -> None:

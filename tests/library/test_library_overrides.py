@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from circus.arbiter import Arbiter
-from circus.bus.events import MethodCalled
+from circus.bus.events import MethodCalled, ProcessSpawnFailed
 from circus.bus.record import Record
 from circus.bus.subscribe import subscribe
 from circus.watcher import Watcher
@@ -171,10 +171,11 @@ def test_a_spawn_that_an_override_keeps_back_has_failed(
     arbiter = run(watcher)
     assert ("failed", 0) == (watcher.status(), len(watcher))
     arbiter.stop()
-    failed = [r.body for r in recorded(state_dir) if r.name == "process.spawn_failed"]
-    assert {"spawn_process"} == {body.step for body in failed}  # type: ignore[attr-defined]
+    bodies = [record.body for record in recorded(state_dir)]
+    failed = [body for body in bodies if isinstance(body, ProcessSpawnFailed)]
+    assert {"spawn_process"} == {body.step for body in failed}
     if raises:
-        assert "not today" in failed[0].reason  # type: ignore[attr-defined]
+        assert "not today" in failed[0].reason
 
 
 def test_a_kill_that_is_kept_back_ends_with_the_grace(run: Callable[[Watcher], Arbiter]) -> None:
@@ -198,12 +199,12 @@ def test_an_async_override_may_await_the_library_s_own(run: Callable[[Watcher], 
     """
     done: queue.Queue[str] = queue.Queue()
 
-    class Awaiting(Watcher):
-        async def manage_processes(self) -> None:  # type: ignore[override]
-            await super().manage_processes()
-            done.put("managed")
+    async def managed(self: Watcher) -> None:
+        await Watcher.manage_processes(self)
+        done.put("managed")
 
-    watcher = Awaiting("w", PROGRAM)
+    awaiting: type[Watcher] = type("Awaiting", (Watcher,), {"manage_processes": managed})
+    watcher = awaiting("w", PROGRAM)
     run(watcher)
     lose_one(watcher)
     assert "managed" == done.get(timeout=WAIT)
