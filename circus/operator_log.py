@@ -124,6 +124,8 @@ class OperatorLog:
                 self._dropped = 0
             what = self._lines.get()
         stream.flush()
+        if stream is not sys.stderr:
+            stream.close()
 
 
 def _line(record: Record) -> Line:
