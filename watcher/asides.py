@@ -46,7 +46,7 @@ def kill(plan: Plan, op: Operation, body: c.WatcherKill, pending: Mapping[int, N
     if pending:
         name = f"grace:{op.command}"
         left = list(pending)
-        stop_batch(plan, name, left, reason="kill", grace=body.grace, signum=body.signum)
+        stop_batch(plan, name, left, reason="kill", wish=body)
 
 
 def send(plan: Plan, op: Operation, body: Command | None, pending: Mapping[int, None]) -> None:

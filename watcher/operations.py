@@ -184,17 +184,17 @@ def touch(plan: Plan, spawn_ids: Iterable[int], reason: str) -> None:
     left = [spawn_id for spawn_id in spawn_ids if spawn_id != gone]
     if not left:
         return
-    body = plan.op.body if plan.op else None
     name = f"grace:{plan.op.command if plan.op else plan.record.seq}"
-    stop_batch(plan, name, left, reason=reason, grace=getattr(body, "grace", None))
+    stop_batch(plan, name, left, reason=reason, wish=plan.op.body if plan.op else None)
 
 
 def stop_batch(
-    plan: Plan, name: str, spawn_ids: list[int], *, reason: str,
-    grace: int | None = None, signum: int | None = None,
-) -> None:  # fmt: skip
-    """Stop signal now, SIGKILL when `grace` is over: armed first, so that it covers all of them."""
+    plan: Plan, name: str, spawn_ids: list[int], *, reason: str, wish: Command | None = None
+) -> None:
+    """Stop signal now, SIGKILL after the grace (the wish's own or the spec's), armed first."""
     spec = plan.spec
+    grace: int | None = getattr(wish, "grace", None)
+    signum: int | None = getattr(wish, "signum", None)
     plan.arm(name, spec.graceful_timeout if grace is None else grace, bound="process")
     scope = "family" if spec.stop_children else "process"
     signal = ProcessSignal(signum or spec.stop_signal, scope)
