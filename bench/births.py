@@ -37,7 +37,9 @@ int main(int count, char **words) {
     struct timespec now;
     char line[64];
     clock_gettime(CLOCK_BOOTTIME, &now);
-    int fd = open(words[1], O_WRONLY | O_CLOEXEC);
+    /* Without O_NONBLOCK a worker that outlives the measurement would wait for a reader forever. */
+    int fd = open(words[1], O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return 1;
     int size = snprintf(line, sizeof line, "%d %lld\n", getpid(),
                         now.tv_sec * 1000000000LL + now.tv_nsec);
     if (write(fd, line, size) != size) return 1;
@@ -47,7 +49,7 @@ int main(int count, char **words) {
 }
 """
 SCRIPT: Final = """#!/bin/sh
-echo "$$ 0" >"$1"
+echo "$$ 0" 1<>"$1"
 [ "$2" = exit ] || exec sleep 1000000
 """
 

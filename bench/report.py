@@ -45,8 +45,8 @@ def number(value: float | None) -> str:
     """Three digits that matter."""
     if value is None:
         return "–"
-    if value == 0:
-        return "0"
+    if value == int(value):
+        return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 4
     return f"{value:,.{digits}f}"
 
