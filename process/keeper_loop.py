@@ -54,8 +54,8 @@ class KeeperLoop:
     """One of: supervising (a core is up or due), or ending (the stop plans run)."""
 
     __slots__ = (
-        "_asked", "_children", "_core", "_exit_code", "_host_fd", "_kernel", "_link", "_options",
-        "_orphans_due", "_plans", "_to_do", "_wake_fd", "_writing",
+        "_asked", "_children", "_core", "_exit_code", "_host_fd", "_kernel", "_leaving", "_link",
+        "_options", "_orphans_due", "_plans", "_to_do", "_wake_fd", "_writing",
     )  # fmt: skip
 
     def __init__(self, options: KeeperOptions, start: Start, kernel: LinuxKernel) -> None:
@@ -68,7 +68,8 @@ class KeeperLoop:
         self._host_fd = -1
         self._plans: StopPlans | None = None
         self._exit_code: int | None = None  # what the core said that we end with
-        self._asked: int | None = None  # since when a TERM is unanswered, boot ns
+        self._leaving = False  # somebody has sent a signal that ends everything
+        self._asked: int | None = None  # since when it is unanswered, boot ns
         self._orphans_due: int | None = None
         self._writing = False  # the link is watched for room to write
         self._to_do: deque[Sequence[Any]] = deque()
@@ -229,8 +230,9 @@ class KeeperLoop:
             return
         if self._exit_code is None and core.hopeless(code):
             self._exit_code = code
-        if self._exit_code is not None or self._asked is not None:
-            # It said so, or it was asked to end and died before it answered.
+        if self._exit_code is not None or self._leaving:
+            # It said so, or somebody wants the end and it died before that was done: whether it
+            # had heard of it nobody knows, and a core that had not would go on as if nothing were.
             self._end()
             return
         core.put_off()
@@ -263,7 +265,8 @@ class KeeperLoop:
                 self._end()
             return
         self._tell([("os_signal", signum)])
-        if ending and self._asked is None:
+        if ending and not self._leaving:
+            self._leaving = True
             self._asked = _boot()
 
     # -- the end -----------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class SimKeeper:
         self._plans: StopPlans | None = None
         self._readable: list[int] = []
         self._orphans_due = False
-        self._asked = False  # a TERM is told and not answered yet
+        self._leaving = False  # somebody has sent a signal that ends everything
 
     # --- the core ---------------------------------------------------------------------------------
 
@@ -64,7 +64,6 @@ class SimKeeper:
 
     def hear(self, operations: list[Sequence[Any]]) -> None:
         """One message of the core."""
-        self._asked = False
         for operation in operations:
             self._host.happened(Obeyed(operation))
             if operation[0] == "stopping":
@@ -83,7 +82,7 @@ class SimKeeper:
     def _core_ended(self, pid: int, code: int | None, signum: int | None) -> None:
         self.link = None
         self.children.disconnect()
-        if self.exit_code is not None or self._asked:
+        if self.exit_code is not None or self._leaving:
             self._end()
             return
         self._lost.append((pid, code, signum))
@@ -99,7 +98,7 @@ class SimKeeper:
                 self._plans.shorten(self.agenda.boot)
         elif self.link is not None:
             self._tell([("os_signal", signum)])
-            self._asked = self._asked or signum in ENDING_SIGNALS
+            self._leaving = self._leaving or signum in ENDING_SIGNALS
         elif signum in ENDING_SIGNALS:
             self._end()
 

@@ -54,10 +54,15 @@ def test_a_term_is_honoured_though_the_core_dies_of_it_at_any_touch() -> None:
         world = started(2, 120)
         world.signal(signal.SIGTERM)
         world.crash_at(calls)
-        world.run_for(MINUTE)
-        if world.ended is None:
-            world.signal(signal.SIGTERM)  # It was heard, and the next core goes on with it.
         over(world)
+
+
+def test_a_term_is_not_lost_between_the_keeper_and_a_core_that_dies() -> None:
+    """Requests that the core had sent before the signal are no answer to it."""
+    world = started(12, 120)
+    world.signal(signal.SIGTERM)
+    world.crash_at(29)
+    over(world)
 
 
 def test_quit_is_an_end_like_any_other() -> None:
