@@ -129,13 +129,10 @@ class GroupSyncer:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._start()
+            self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
+            self._thread.start()
         with self._changed:
             self._changed.notify_all()
-
-    def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="syncer", daemon=True)
-        self._thread.start()
 
     def _run(self) -> None:
         while self._wait_due():

@@ -49,7 +49,7 @@ class CoreChild:
 
     __slots__ = (
         "_argv", "_failures", "_pauses", "_spawner", "due", "link_fd", "lost", "pid", "pidfd",
-        "ready", "starts",
+        "ready",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +66,6 @@ class CoreChild:
         self.pidfd = -1
         self.link_fd = -1
         self.ready = False
-        self.starts = 0
         self.due: int | None = None  # boot ns: of its start while it is down, of its kill while up
         self.lost: list[tuple[int, int | None, int | None]] = []
 
@@ -86,7 +85,6 @@ class CoreChild:
         self.link_fd = ours.detach()
         self.due = None
         self.ready = False
-        self.starts += 1
         return self.link_fd
 
     def expect_exit(self) -> None:
@@ -123,7 +121,7 @@ class CoreChild:
 
     def hopeless(self, code: int | None) -> bool:
         """The very first core refused its configuration: a second one would too."""
-        return self.starts == 1 and not self.ready and code in HOPELESS
+        return len(self.lost) == 1 and not self.ready and code in HOPELESS
 
 
 class Start(NamedTuple):

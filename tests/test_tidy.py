@@ -29,9 +29,13 @@ LINES_PER_FUNCTION_MAX: Final = 40
 LINES_PER_MODULE_MAX: Final = 400
 PARAMETERS_MAX: Final = 5
 METHODS_MAX: Final = 15
+# Circus's own public classes: how many methods they have was decided there (ADR-0085).
+CIRCUS_CLASSES: Final = {"Arbiter", "Process", "WatchedProcess", "Watcher"}
 ATTRIBUTES_MAX: Final = 10
 NESTING_MAX: Final = 3
-FILES_PER_ROOM_MAX: Final = 16
+FILES_PER_ROOM_MAX: Final = 18
+# Rooms of several subjects, each with a prefix or a line of its own in ADR-0085.
+FILES_PER_WIDE_ROOM_MAX: Final = {"bus": 40, "arbiter": 36}
 SUPPRESSIONS_MAX: Final = 5
 WORDS_PER_TEST_NAME_MIN: Final = 4  # with `test`
 
@@ -177,12 +181,11 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
         if field == "orelse" and isinstance(node, ast.If) and [type(v) for v in value] == [ast.If]:
             yield from _statements(value[0])
             continue
-        if isinstance(value, list):
-            for item in value:
-                if isinstance(item, ast.match_case):
-                    yield from _statements(item)
-                elif isinstance(item, ast.AST):
-                    yield item
+        for item in value if isinstance(value, list) else ():
+            if isinstance(item, ast.match_case):
+                yield from _statements(item)
+            elif isinstance(item, ast.AST):
+                yield item
 
 
 def class_is_narrow(source: Source) -> Iterator[Breach]:
@@ -202,7 +205,7 @@ def class_is_narrow(source: Source) -> Iterator[Breach]:
             ("methods", len(methods), METHODS_MAX),
             ("attributes", len(attributes), ATTRIBUTES_MAX),
         ):
-            if count > most:
+            if count > most and not (what == "methods" and node.name in CIRCUS_CLASSES):
                 remedy = f"{node.name} has {count} {what}, at most {most}: it is two things"
                 yield Breach("class width", source.path, node.lineno, remedy)
 
@@ -308,9 +311,14 @@ def counted() -> Counter[str]:
     """Everything that the ratchet holds, as it is today."""
     count = Counter(f"{b.rule} in {b.path}" for rule in RULES for b in breaches(rule))
     rooms = Counter(source.room for source in sources() if source.room in ROOMS)
-    count |= Counter({f"files in {room}": n for room, n in rooms.items() if n > FILES_PER_ROOM_MAX})
+    count |= Counter({f"files in {room}": n for room, n in rooms.items() if n > files_max(room)})
     silenced = len(silencings())
     return count | Counter({"suppressions": silenced} if silenced > SUPPRESSIONS_MAX else {})
+
+
+def files_max(room: str) -> int:
+    """How many modules a room may have."""
+    return FILES_PER_WIDE_ROOM_MAX.get(room, FILES_PER_ROOM_MAX)
 
 
 def silencings() -> list[str]:
@@ -351,10 +359,10 @@ def test_the_ratchet_only_goes_down() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_is_small_enough_to_know(room: str) -> None:
     """
-    At most 16 modules in a room.
+    At most 18 modules in a room of one subject.
     """
     files = [source.path for source in sources() if source.room == room]
-    assert len(files) <= max(FILES_PER_ROOM_MAX, ratchet()[f"files in {room}"])
+    assert len(files) <= max(files_max(room), ratchet()[f"files in {room}"])
 
 
 def test_checkers_are_rarely_silenced() -> None:
