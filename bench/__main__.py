@@ -8,18 +8,28 @@ A run with ONLY, PEERS=0 or --toy prints and does not touch docs/performance.md;
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
+import subprocess
 import sys
 import traceback
+import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import zmq
 
 from bench import contestants, items, peers, report
 from bench.readback import LedgerWrong
 from bench.stage import Figures, Item, Run, keep_folder, opened
 
 ROUNDS: Final = 3
+# What may go wrong with one contestant and must not end the others' measuring.
+FAULTS: Final = (
+    contestants.CannotMeasure, LedgerWrong, OSError, AssertionError, subprocess.SubprocessError,
+    zmq.ZMQError, http.client.HTTPException, xmlrpc.client.Error,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -95,7 +105,7 @@ def once(item: Item, label: str, run: Run, book: _Book) -> Figures | None:
             figures = run(stage)
             book.notes.setdefault(item.name, []).extend(stage.notes)
             return figures
-    except (contestants.CannotMeasure, LedgerWrong, OSError, AssertionError) as error:
+    except FAULTS as error:
         traceback.print_exc()
         if label.partition(",")[0] not in contestants.PEERS:
             book.wrong.append(f"{item.name}: {label}: {error}")

@@ -61,7 +61,7 @@ class Contestant(ABC):
             # A pipe that nobody reads would stop a talkative peer.
             told = subprocess.PIPE if self.speaks else output
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=told, stderr=output, env=_plain_environ()
+                command, stdin=subprocess.PIPE, stdout=told, stderr=output, env=plain_environ()
             )
 
     def wait_born(self, total: int | None = None, seconds: float = START_SECONDS) -> None:
@@ -241,7 +241,7 @@ class Supervisor(Contestant):
         peers.supervisor_call(self._socket, "supervisor.stopAllProcesses")
 
 
-def _plain_environ() -> dict[str, str]:
+def plain_environ() -> dict[str, str]:
     """Without Python's own variables: a peer must not find our `circus`, nor we the peer's."""
     return {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bench import peers
-from bench.contestants import BIN, Circus, Contestant, Ours, running
+from bench.contestants import BIN, Circus, Contestant, Ours, plain_environ, running
 from bench.stage import Figures, Item, Stage, Target, percentile
 
 CALLS: Final = 20
@@ -18,7 +18,7 @@ NS_PER_MS: Final = 1e6
 
 def _timed(argv: list[str]) -> float:
     begun = time.monotonic_ns()
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=plain_environ())
     return (time.monotonic_ns() - begun) / NS_PER_MS
 
 
