@@ -203,9 +203,7 @@ class Arbiter(Roster):
             self.prereload_fn(self)
         return self._ask("reload", graceful=graceful, sequential=sequential)
 
-    def restart(
-        self, inside_circusd: bool = False, watcher_iter_func: Select = None
-    ) -> Promise:
+    def restart(self, inside_circusd: bool = False, watcher_iter_func: Select = None) -> Promise:
         """Stop and start the watchers chosen, or all. Result: None.
 
         ValueError for `inside_circusd`: there is no circusd to be rebuilt from a file here.

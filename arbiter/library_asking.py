@@ -120,9 +120,7 @@ class Asking(Doorway):
         self._open: set[Promise] = set()
         self.own: set[object] = set()  # ids of commands whose method need not be called for them
 
-    def ask(
-        self, command: str, properties: Mapping[str, Any], *, method: str = ""
-    ) -> Promise:
+    def ask(self, command: str, properties: Mapping[str, Any], *, method: str = "") -> Promise:
         """One recorded command; the promise has the fields of Circus's reply.
 
         `method`: it comes from the public method of this name, which need not be called for it.
@@ -135,6 +133,7 @@ class Asking(Doorway):
 
     def answer(self, command: str, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """One question; KeyError where the watcher or option does not exist."""
+
         def question() -> Mapping[str, Any]:
             sources = self._sources()
             fields = answer(command, properties, sources) if sources is not None else None
@@ -150,6 +149,7 @@ class Asking(Doorway):
 
     def rows(self, name: str) -> Sequence[Row]:
         """The processes of one watcher, oldest first."""
+
         def question() -> list[Row]:
             view = self._projection.watchers.get(name.lower())
             return [] if view is None else [

@@ -171,7 +171,8 @@ class Between:
         if record.actor in {ARBITER, CLIENT} and record.kind == "command":
             self._owe_life(desk, record)
         if desk.wants(("notify_event",)):
-            for topic, message in self._news(desk, record):
+            view = self._views().watchers.get(desk.name.lower())
+            for topic, message in _news(view, record):
                 desk.take(Step("notify_event", (topic, message), record))
 
     def _owe_life(self, desk: Desk, record: Record) -> None:
@@ -196,24 +197,25 @@ class Between:
             action = max((_ACTIONS.get(cost, -1) for cost in costs), default=-1)
             desk.take(Step("do_action", (action,), record))
 
-    def _news(self, desk: Desk, record: Record) -> list[tuple[str, dict[str, Any]]]:
-        """Circus's events out of ours (CIRCUS.md, 3.5)."""
-        body, at = record.body, record.at / NS_PER_SECOND
-        plain = PLAIN_NEWS.get(type(body))
-        if plain is not None:
-            return [(plain, {"time": at})]
-        if isinstance(body, events.ProcessSpawned):
-            return [("spawn", {"process_pid": body.pid, "time": at})]
-        if isinstance(body, events.ProcessExited):
-            code = body.code if body.signal is None else -body.signal
-            return [("reap", {"process_pid": body.pid, "time": at, "exit_code": code})]
-        if isinstance(body, events.WatcherUpdated):
-            return [("updated", {"time": at}) for _ in body.options]
-        if isinstance(body, events.SlotStopping):
-            process = _process(self._views().watchers.get(desk.name.lower()), record)
-            pid = process.pid if process is not None else 0
-            return [("kill", {"process_pid": pid, "time": at})] if pid else []
-        return []
+
+def _news(view: WatcherView | None, record: Record) -> list[tuple[str, dict[str, Any]]]:
+    """Circus's events out of ours (CIRCUS.md, 3.5)."""
+    body, at = record.body, record.at / NS_PER_SECOND
+    plain = PLAIN_NEWS.get(type(body))
+    if plain is not None:
+        return [(plain, {"time": at})]
+    if isinstance(body, events.ProcessSpawned):
+        return [("spawn", {"process_pid": body.pid, "time": at})]
+    if isinstance(body, events.ProcessExited):
+        code = body.code if body.signal is None else -body.signal
+        return [("reap", {"process_pid": body.pid, "time": at, "exit_code": code})]
+    if isinstance(body, events.WatcherUpdated):
+        return [("updated", {"time": at}) for _ in body.options]
+    if isinstance(body, events.SlotStopping):
+        process = _process(view, record)
+        pid = process.pid if process is not None else 0
+        return [("kill", {"process_pid": pid, "time": at})] if pid else []
+    return []
 
 
 def _process(view: WatcherView | None, record: Record) -> ProcessView | None:

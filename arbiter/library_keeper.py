@@ -26,9 +26,7 @@ class Keeper:
         ours, theirs = pair()
         try:
             argv = embedded_argv(state_dir, theirs, os.getpid())
-            self._child = subprocess.Popen(
-                argv, pass_fds=(theirs,), start_new_session=True
-            )
+            self._child = subprocess.Popen(argv, pass_fds=(theirs,), start_new_session=True)
         except BaseException:
             os.close(ours)
             raise

@@ -75,9 +75,7 @@ def arbiter_options(words: tuple[Any, ...], options: Mapping[str, Any]) -> dict[
     if len(words) > len(POSITIONS):
         raise TypeError(f"Arbiter takes at most {len(POSITIONS)} options by position")
     by_position = dict(zip(POSITIONS, words, strict=False))
-    wrong = (by_position.keys() & options.keys()) | (
-        options.keys() - {*LATER, *KEPT, *OWN}
-    )
+    wrong = (by_position.keys() & options.keys()) | (options.keys() - {*LATER, *KEPT, *OWN})
     if wrong:
         name = min(wrong)
         known = (*LATER, *KEPT, *OWN)

@@ -37,7 +37,60 @@ class Home(Protocol):
     def is_here(self) -> bool: ...
 
 
-class Bond:
+class Line:
+    """To the core that runs the watcher, while one does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._home: Home | None = None
+        self.arbiter: Any = None
+
+    def bind(self, home: Home | None) -> None:
+        """The core that runs it from now on."""
+        self._home = home
+
+    def ask(self, command: str, *, method: str = "", **properties: Any) -> Promise:
+        """One recorded command about this watcher. Before start there is nothing to do."""
+        if self._home is None:
+            return finished()
+        return self._home.ask(command, {"name": self.name, **properties}, method=method)
+
+    def settled(self, promise: Promise) -> Any:
+        """The outcome, waited for: not on the core's own thread, which would wait for itself."""
+        if self._home is not None and self._home.is_here():
+            return promise.result() if promise.done() else None
+        return promise.result()
+
+    def answer(self, command: str, **properties: Any) -> Mapping[str, Any] | None:
+        """One question about this watcher; None before start and after it was removed."""
+        if self._home is None:
+            return None
+        try:
+            return self._home.answer(command, {"name": self.name, **properties})
+        except KeyError:
+            return None
+
+    def rows(self) -> Sequence[Row]:
+        """Its processes, oldest first."""
+        return () if self._home is None else self._home.rows(self.name)
+
+    def signal(self, how: Mapping[str, Any]) -> None:
+        """`watcher.signal` with these properties, waited for."""
+        self.settled(self.ask("signal", **how))
+
+    def requested(self) -> Desk | None:
+        """The desk with what the core asks of this watcher now, if this is such a call."""
+        desk = self._home.desk(self.name) if self._home is not None else None
+        return desk if desk is not None and desk.busy else None
+
+    def asked_for(self, method: str) -> Step | None:
+        """The call that a record of somebody else owes to `method`, if this is it."""
+        desk = self.requested()
+        step = desk.about if desk is not None else None
+        return step if step is not None and step.method == method else None
+
+
+class Bond(Line):
     """Options before there is a core; commands and questions to it when there is one.
 
     Assigning to an option (`watcher.numprocesses = 3`) changes the plain description before start,
@@ -47,11 +100,9 @@ class Bond:
     def __init__(self, name: str, cmd: str, *words: Any, **options: Any) -> None:
         if not str(cmd).strip():
             raise ValueError("cannot make a watcher without cmd: name the program to run")
-        self.name = str(name)
+        super().__init__(str(name))
         self._given = given_options(words, options)
         self._cmd = str(cmd)
-        self._home: Home | None = None
-        self.arbiter: Any = None
 
     def __getattr__(self, name: str) -> Any:
         """An option's value now: the core's while it runs, else what was given, else Circus's."""
@@ -84,41 +135,6 @@ class Bond:
         """A fresh description for the configuration."""
         return mapping_of(self.name, self._cmd, self._given)
 
-    def bind(self, home: Home | None) -> None:
-        """The core that runs it from now on."""
-        self._home = home
-
-    # --- to the core ----------------------------------------------------------------------------
-
-    def ask(self, command: str, *, method: str = "", **properties: Any) -> Promise:
-        """One recorded command about this watcher. Before start there is nothing to do."""
-        if self._home is None:
-            return finished()
-        return self._home.ask(command, {"name": self.name, **properties}, method=method)
-
-    def settled(self, promise: Promise) -> Any:
-        """The outcome, waited for: not on the core's own thread, which would wait for itself."""
-        if self._home is not None and self._home.is_here():
-            return promise.result() if promise.done() else None
-        return promise.result()
-
-    def answer(self, command: str, **properties: Any) -> Mapping[str, Any] | None:
-        """One question about this watcher; None before start and after it was removed."""
-        if self._home is None:
-            return None
-        try:
-            return self._home.answer(command, {"name": self.name, **properties})
-        except KeyError:
-            return None
-
-    def rows(self) -> Sequence[Row]:
-        """Its processes, oldest first."""
-        return () if self._home is None else self._home.rows(self.name)
-
-    def signal(self, how: Mapping[str, Any]) -> None:
-        """`watcher.signal` with these properties, waited for."""
-        self.settled(self.ask("signal", **how))
-
     def end_process(self, pid: int) -> None:
         """`watcher.kill` of one process, waited for."""
         self.settled(self.ask("kill", pid=pid))
@@ -133,17 +149,6 @@ class Bond:
             if row.pid == pid:
                 return WatchedProcess(self, row)
         raise KeyError(pid)
-
-    def requested(self) -> Desk | None:
-        """The desk with what the core asks of this watcher now, if this is such a call."""
-        desk = self._home.desk(self.name) if self._home is not None else None
-        return desk if desk is not None and desk.busy else None
-
-    def asked_for(self, method: str) -> Step | None:
-        """The call that a record of somebody else owes to `method`, if this is it."""
-        desk = self.requested()
-        step = desk.about if desk is not None else None
-        return step if step is not None and step.method == method else None
 
     # --- options --------------------------------------------------------------------------------
 

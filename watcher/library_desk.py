@@ -61,10 +61,10 @@ class Step(NamedTuple):
     kwargs: Mapping[str, Any] = MappingProxyType({})
 
 
-class Desk:
-    """The requests of one watcher that wait for its public methods."""
+class Requests:
+    """What lies there, and what becomes of requests that nobody carries out."""
 
-    def __init__(self, watcher: Any, hands: Hands, thread: int) -> None:
+    def __init__(self, watcher: Any, hands: Hands) -> None:
         # Weak: a watcher without an arbiter ends with its last reference, and its core with it.
         self._watcher = weakref.ref(watcher)
         self.name = watcher.name
@@ -72,22 +72,12 @@ class Desk:
         self.exits: deque[Record] = deque()
         self.spawns: deque[Record] = deque()
         self.kills: deque[Kill] = deque()
-        self.about: Step | None = None
-        self._steps: deque[Step] = deque()
-        self._asked: list[str] = []
         self._fault = ""
-        self._due = False
-        self._thread = thread
 
     @property
     def watcher(self) -> Any:
         """The user's object; None when nobody has it any more."""
         return self._watcher()
-
-    @property
-    def busy(self) -> bool:
-        """True on the sequencer's thread while a public method is being called for a record."""
-        return self.about is not None and threading.get_ident() == self._thread
 
     def wants(self, methods: Sequence[str]) -> bool:
         """Whether the user has overridden one of them, in a class or on the watcher itself."""
@@ -98,6 +88,65 @@ class Desk:
         function = getattr(type(self.watcher), method, None)
         home = str(getattr(function, "__module__", None))
         return not home.startswith("circus.watcher.") or method in vars(self.watcher)
+
+    def close_spawn(self, record: Record) -> None:
+        """`spawn_process` was called for this request: if it lies here still, it is refused."""
+        if record in self.spawns:
+            self.spawns.remove(record)
+            self._refuse_spawn(record, "spawn_process")
+
+    def _refuse_spawn(self, record: Record, method: str) -> None:
+        fault = self._fault or "did not call the library's own"
+        reason = f"cannot start: the overridden {method} of {self.name} {fault}; mend or remove it"
+        self._report(record, record.seq, ProcessSpawnFailed(method, errno.ECANCELED, reason))
+
+    def _refuse_kill(self, kill: Kill) -> None:
+        body = ProcessSignalled(kill.record.seq, kill.signum, (), errno.ECANCELED)
+        self._report(kill.record, kill.record.spawn_id or 0, body)
+
+    def _report(self, record: Record, spawn_id: int, body: Body) -> None:
+        draft = Draft(
+            body, to=record.actor, watcher=record.watcher, slot=record.slot, spawn_id=spawn_id,
+            cause=record.seq,
+        )  # fmt: skip
+        self.hands.say([draft])
+
+    def _tell_result(self, method: str, seq: int, result: Any) -> None:
+        """A future that is not done is told as such: what becomes of it is a record of its own."""
+        if not isinstance(result, Future):
+            self._tell(method, seq, result)
+        elif not result.done():
+            self._tell(method, seq, PENDING)
+        elif (error := result.exception()) is not None:
+            self._tell(method, seq, error=error)
+        else:
+            self._tell(method, seq, result.result())
+
+    def _tell(
+        self, method: str, seq: int, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        if error is None:
+            called = MethodCalled(method, repr(value)[:TEXT_CHARACTERS_MAX])
+        else:
+            called = MethodCalled(method, None, _text(error))
+        self.hands.say([Draft(called, watcher=self.name, cause=seq or None)])
+
+
+class Desk(Requests):
+    """The requests of one watcher that wait for its public methods."""
+
+    def __init__(self, watcher: Any, hands: Hands, thread: int) -> None:
+        super().__init__(watcher, hands)
+        self.about: Step | None = None
+        self._steps: deque[Step] = deque()
+        self._asked: list[str] = []
+        self._due = False
+        self._thread = thread
+
+    @property
+    def busy(self) -> bool:
+        """True on the sequencer's thread while a public method is being called for a record."""
+        return self.about is not None and threading.get_ident() == self._thread
 
     # --- requests come ------------------------------------------------------------------------
 
@@ -200,28 +249,6 @@ class Desk:
             self._tell_result(method, seq, result)
         return result
 
-    def _tell_result(self, method: str, seq: int, result: Any) -> None:
-        """A future that is not done is told as such: what becomes of it is a record of its own."""
-        if not isinstance(result, Future):
-            self._tell(method, seq, result)
-        elif not result.done():
-            self._tell(method, seq, PENDING)
-        elif (error := result.exception()) is not None:
-            self._tell(method, seq, error=error)
-        else:
-            self._tell(method, seq, result.result())
-
-    def _tell(
-        self, method: str, seq: int, value: Any = None, error: BaseException | None = None
-    ) -> None:
-        if error is None:
-            called = MethodCalled(method, repr(value)[:TEXT_CHARACTERS_MAX])
-        else:
-            called = MethodCalled(method, None, _text(error))
-        self.hands.say([Draft(called, watcher=self.name, cause=seq or None)])
-
-    # --- and none is lost -----------------------------------------------------------------------
-
     def _refuse_rest(self, step: Step) -> None:
         """What the methods did not carry out has an outcome all the same."""
         method = self._asked[-1] if self._asked else step.method
@@ -235,28 +262,6 @@ class Desk:
             for kill in [one for one in self.kills if not step.args or one in step.args]:
                 self.kills.remove(kill)
                 self._refuse_kill(kill)
-
-    def close_spawn(self, record: Record) -> None:
-        """`spawn_process` was called for this request: if it lies here still, it is refused."""
-        if record in self.spawns:
-            self.spawns.remove(record)
-            self._refuse_spawn(record, "spawn_process")
-
-    def _refuse_spawn(self, record: Record, method: str) -> None:
-        fault = self._fault or "did not call the library's own"
-        reason = f"cannot start: the overridden {method} of {self.name} {fault}; mend or remove it"
-        self._report(record, record.seq, ProcessSpawnFailed(method, errno.ECANCELED, reason))
-
-    def _refuse_kill(self, kill: Kill) -> None:
-        body = ProcessSignalled(kill.record.seq, kill.signum, (), errno.ECANCELED)
-        self._report(kill.record, kill.record.spawn_id or 0, body)
-
-    def _report(self, record: Record, spawn_id: int, body: Body) -> None:
-        draft = Draft(
-            body, to=record.actor, watcher=record.watcher, slot=record.slot, spawn_id=spawn_id,
-            cause=record.seq,
-        )  # fmt: skip
-        self.hands.say([draft])
 
 
 def _text(error: BaseException) -> str:

@@ -21,9 +21,7 @@ def test_nothing_runs_before_the_first_start() -> None:
     assert watcher.stop().result(WAIT) is None
 
 
-def test_start_and_stop_have_circus_s_results(
-    reaped: object, until: Callable[[int], None]
-) -> None:
+def test_start_and_stop_have_circus_s_results(reaped: object, until: Callable[[int], None]) -> None:
     """
     `stop` ends keeper and ledger too; the watcher may be started again.
     """

@@ -112,9 +112,7 @@ def test_signals_stop_a_program_that_is_blocked_in_start(
         until(pid)
 
 
-def test_hup_reloads_and_goes_on(
-    host: Host, until: Callable[[int], None], state_dir: Path
-) -> None:
+def test_hup_reloads_and_goes_on(host: Host, until: Callable[[int], None], state_dir: Path) -> None:
     """
     SIGHUP replaces every worker gracefully, as Circus does.
     """
@@ -165,9 +163,7 @@ def test_stop_may_be_called_in_a_signal_handler(host: Host, until: Callable[[int
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_program_that_forgets_to_stop_leaves_nothing(
-    host: Host, state_dir: Path
-) -> None:
+def test_a_program_that_forgets_to_stop_leaves_nothing(host: Host, state_dir: Path) -> None:
     """
     At the end of the interpreter everything is stopped in order.
     """
