@@ -13,10 +13,13 @@ from typing import Final, Protocol
 import attr
 
 from circus.arbiter import core as arbiter_core
+from circus.arbiter.core import ENDING
+from circus.arbiter.state import Phase
 from circus.bus import events
 from circus.bus.chance import Chance
 from circus.bus.clock import Clock
 from circus.bus.codec import records_of
+from circus.bus.commands import ArbiterQuit
 from circus.bus.machine import Actor, Delivered, Host
 from circus.bus.outside import Hands, Outside
 from circus.bus.past import OF_PROCESSES, Fold, Past, Spawns, refold
@@ -87,10 +90,16 @@ def blank() -> Fold:
     return Fold([Actor(ARBITER, arbiter_core, arbiter_core.initial())], newborn)
 
 
-def recover(ledger: Storage, observers: Sequence[Observer] = ()) -> Past:
-    """Fold a ledger from its beginning; observers (the projection) see every record too."""
+def recover(ledger: Storage, observers: Sequence[Observer] = (), after: int = 0) -> Past:
+    """Fold a ledger from its beginning; observers (the projection) see every record too.
+
+    At a hole it raises Damaged. What went before cannot be believed then: states of actors need
+    every record. Fold again `after` the hole with new observers; the configuration and the
+    keeper's list give back what is missing (RELIABILITY.md, 2.3).
+    """
     fold = blank()
-    for frame in ledger.frames():
+    fold.found.after = after
+    for frame in ledger.frames(after):
         for record in records_of(frame.payload):
             fold.fold(record)
             for observer in observers:
@@ -118,6 +127,7 @@ class Runtime:
         for actor in past.actors.values():
             self.host.add(actor)
         self._past = past
+        self._held: Command | None = None  # the configuration, until an old stop has been told
         self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
         self._awake = False
@@ -145,9 +155,20 @@ class Runtime:
         self._ledger.sync(self._clock.now())
         self.reaper.reconcile(self._past.spawns, self.switchboard.head)
 
-    def configure(self, command: Command) -> None:
-        """What should run. A core that comes back on its way out has nothing to start any more."""
-        if not self._past.leaving:
+    def configure(self, command: Command, *, anew: bool = False) -> None:
+        """What should run. A core that comes back on its way out has nothing to start any more.
+
+        `anew`: the daemon itself was started again. Where the keeper had to finish a stop without
+        a core, the ledger still says "stopping": the arbiter hears first how that ended, then
+        what should run now.
+        """
+        phase = self.host.actors[ARBITER].state.phase
+        if anew:
+            self._past.leaving = False
+        if anew and phase is Phase.STOPPING:
+            self._held = command
+            self.switchboard.watch(self._asked_to_end, (events.SignalReceived, ArbiterQuit))
+        elif not self._past.leaving:
             self.say((Draft(command, to=ARBITER),))
 
     def say(self, drafts: Sequence[Draft], on_stamped: OnStamped | None = None) -> None:
@@ -216,7 +237,17 @@ class Runtime:
         self.outside.report(drafts)
 
     def _leave(self, _record: Record) -> None:
-        self._past.leaving = True
+        held, self._held = self._held, None
+        if held is None:
+            self._past.leaving = True
+        else:
+            self.say((Draft(held, to=ARBITER),))
+
+    def _asked_to_end(self, record: Record) -> None:
+        """Asked again while the old stop is being told: this time it is meant for us."""
+        body = record.body
+        if not isinstance(body, events.SignalReceived) or body.signum in ENDING:
+            self._held = None
 
     def _wake_up(self) -> None:
         """The barrier is down: what the last incarnation left unanswered comes first."""
@@ -233,7 +264,9 @@ class Runtime:
 
     def _refold(self, address: str) -> object:
         records = (
-            record for frame in self._ledger.frames() for record in records_of(frame.payload)
+            record
+            for frame in self._ledger.frames(self._past.after)
+            for record in records_of(frame.payload)
         )
         return refold(address, records, blank())
 

@@ -28,14 +28,17 @@ from circus.arbiter.verbs import Options, Refusal
 from circus.bus import commands, events
 from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock, boot_id
+from circus.bus.cursor_errors import Damaged
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
+from circus.bus.past import Past
 from circus.bus.publish import EventStream, SyncedStream
-from circus.bus.record import Draft
+from circus.bus.record import Draft, Record
 from circus.bus.spec import WatcherSpec
 from circus.bus.switchboard import Observer
 from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
+from circus.bus.values import NS_PER_SECOND
 from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
 from circus.process import last_words
@@ -45,6 +48,7 @@ from circus.process.reaper import Reaper
 
 LOG_ID_BYTES: Final = 16
 SEED_BYTES: Final = 8
+STARTTIME: Final = 19  # in /proc/PID/stat, counted behind the name
 VERSION: Final = "0.1.0"
 
 
@@ -123,8 +127,8 @@ def open_engine(wiring: Wiring) -> Engine:
     ledger = Ledger.open(
         f"{wiring.state_dir}/ledger", RealDisk(), log_id=os.urandom(LOG_ID_BYTES), now=now
     )
-    projection, outcomes = Projection(), Outcomes()
-    past = recover(ledger, (projection, outcomes))
+    past, projection, outcomes = _past(ledger)
+    anew = past.boot_id != boot_id() or _is_later(wiring.keeper_pid, past.last)
     this_boot = boot_id()
     if past.boot_id and past.boot_id != this_boot and past.last is not None:
         past.timers.rebase(past.last.boot, now.boot)
@@ -163,11 +167,32 @@ def open_engine(wiring: Wiring) -> Engine:
     switchboard.watch(projection.observe, projection.watches)
     switchboard.watch(outcomes.observe, outcomes.watches)
     switchboard.observers += wiring.observers
-    _begin(engine, wiring, seed)
+    _begin(engine, wiring, seed, anew=anew)
     return engine
 
 
-def _begin(engine: Engine, wiring: Wiring, seed: int) -> None:
+def _past(ledger: Ledger) -> tuple[Past, Projection, Outcomes]:
+    """What the ledger says, folded from behind its last hole if it has one."""
+    after = 0
+    while True:
+        projection, outcomes = Projection(), Outcomes()
+        try:
+            return recover(ledger, (projection, outcomes), after), projection, outcomes
+        except Damaged as hole:
+            after = hole.lost_to
+
+
+def _is_later(pid: int, last: Record | None) -> bool:
+    """Whether the process started after this record was written, in this boot or another."""
+    if last is None:
+        return True
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    tick = NS_PER_SECOND // os.sysconf("SC_CLK_TCK")
+    return (int(fields[STARTTIME]) + 1) * tick > last.boot
+
+
+def _begin(engine: Engine, wiring: Wiring, seed: int, *, anew: bool) -> None:
     """The first records of this incarnation, durable; then the keeper is asked what it holds."""
     parts = engine.parts
     runtime, ledger = parts.runtime, parts.ledger
@@ -186,7 +211,7 @@ def _begin(engine: Engine, wiring: Wiring, seed: int) -> None:
         runtime.pump()
         ledger.sync(parts.clock.now())
         last_words.forget(wiring.state_dir)
-    runtime.configure(wiring.configure)
+    runtime.configure(wiring.configure, anew=anew)
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -88,6 +88,7 @@ class Past:
     spawns: Spawns = attr.Factory(Spawns)
     leaving: bool = False  # the arbiter has stopped everything, the core has not said its last
     incarnation: int = 0
+    after: int = 0  # what was said before is not believed: the ledger has a hole there
     boot_id: str = ""
     last: Record | None = None
 
@@ -114,7 +115,6 @@ class Fold:
         found = self.found
         body = record.body
         if isinstance(body, events.CoreStarted):
-            found.incarnation = record.incarnation
             if found.last is not None and body.boot_id != found.boot_id:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
@@ -124,6 +124,7 @@ class Fold:
         elif isinstance(body, events.CoreStopped):
             found.leaving = False
         found.last = record
+        found.incarnation = record.incarnation
         found.timers.fold(record)
         found.spawns.fold(record)
         self._fold_actor(record)
