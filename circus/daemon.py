@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import attr
 import zmq
 
 from circus.arbiter.config_cache import load_cached
@@ -94,9 +95,9 @@ class Hangup:
     def observe(self, record: Record) -> None:
         """Fold one record."""
         body = record.body
-        if isinstance(body, SignalReceived) and body.signum == signal.SIGHUP:
-            if self._source.native:
-                self._engine.calls.call(self._reload)
+        hangup = isinstance(body, SignalReceived) and body.signum == signal.SIGHUP
+        if hangup and self._source.native:
+            self._engine.calls.call(self._reload)
 
     def _reload(self) -> None:
         try:
@@ -178,7 +179,8 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
 
 
 def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
-    engine = open_engine(wiring)
+    # From the first record on: what was found out about the ledger is among them.
+    engine = open_engine(attr.evolve(wiring, observers=(log,)))
     switchboard = engine.parts.runtime.switchboard
     switchboard.watch(log.observe, log.watches)
     switchboard.watch(Hangup(source, engine, log).observe, (events.SignalReceived,))
