@@ -151,14 +151,14 @@ class Asking:
         """The core's, as the status says."""
         return int(self.ask("status")["core"]["pid"])
 
-    def raw(self, frames: list[bytes]) -> list[bytes]:
+    def raw(self, frames: list[bytes], seconds: float = DEADLINE_SECONDS) -> list[bytes]:
         """Any frames to ctl on a socket of their own; the frames of the answer, [] for none."""
         context: zmq.Context[Any] = zmq.Context()
         dialled = dial_ctl(context, self.client().endpoint)
         try:
             dialled.setsockopt(zmq.SNDTIMEO, DEATH_MS_MAX)
             dialled.send_multipart(frames)
-            return dialled.recv_multipart() if dialled.poll(DEATH_MS_MAX) else []
+            return dialled.recv_multipart() if dialled.poll(round(seconds * 1000)) else []
         finally:
             dialled.close(0)
             context.term()
@@ -182,7 +182,9 @@ class Daemon(Asking):
 
     # --- life -----------------------------------------------------------------------------------
 
-    def start(self, *extra: str, env: dict[str, str] | None = None) -> Daemon:
+    def start(
+        self, *extra: str, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> Daemon:
         """exec circusd; it is running, not necessarily listening, when this returns."""
         command = [
             sys.executable, "-m", "circus.circusd", "--state-dir", str(self.state_dir), *extra,
@@ -191,7 +193,7 @@ class Daemon(Asking):
         whole = {**os.environ, MARK: str(self.state_dir), **(env or {})}
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=whole
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=whole, cwd=cwd
             )
         return self
 
@@ -253,6 +255,10 @@ class Daemon(Asking):
                     if mark in (place / "environ").read_bytes().split(b"\0"):
                         found.append(int(place.name))
         return found
+
+    def head(self) -> int:
+        """The newest seq in the files."""
+        return int(laws().read(self.state_dir)[-1].seq)
 
     def judge(self) -> list[Record]:
         """The whole ledger, which obeys the laws."""

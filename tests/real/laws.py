@@ -91,7 +91,7 @@ def check_commands(records: Sequence[Record]) -> None:
             accepted.add(fields_of(record.body)["command"])
         elif record.name == "command.finished":
             finished[fields_of(record.body)["command"]] += 1
-    assert {seq: 1 for seq in accepted} == dict(finished)
+    assert dict.fromkeys(accepted, 1) == dict(finished)
     asked = [record for record in records if record.actor == "client"]
     assert {r.seq: 1 for r in asked} == {r.seq: answers[r.seq] for r in asked}
     for record in asked:

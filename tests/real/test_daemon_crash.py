@@ -35,10 +35,15 @@ numprocesses = 3
 """
 
 
-def kill_core(daemon: Any, tale: Any) -> Record:
-    """SIGKILL to the core that runs now; the first record of the next one."""
+def strike(tale: Any) -> None:
+    """SIGKILL to the core that runs now."""
     started = tale.of("core.started")[-1]
     os.kill(fields_of(started.body)["pid"], signal.SIGKILL)
+
+
+def kill_core(tale: Any) -> Record:
+    """SIGKILL to the core that runs now; the first record of the next one."""
+    strike(tale)
     again: Record = tale.next("core.started")
     return again
 
@@ -57,7 +62,7 @@ def test_thirty_kills_of_the_core_under_churn_change_nothing(
     for number in range(KILLS):
         # At another moment each time: behind another record of the churn.
         tale.some(1 + number % 7, ("process.exited", "process.spawn", "slot.filled")[number % 3])
-        again = kill_core(daemon, tale)
+        again = kill_core(tale)
         assert number + 2 == again.incarnation
         tale.next("core.ready")
     assert calm == daemon.pids("calm")
@@ -91,7 +96,7 @@ def test_no_watcher_has_two_lives_in_one_slot(launch: Launch, tmp_path: Path) ->
     tale.next("core.ready")
     for _ in range(5):
         tale.some(5, "process.spawned", "churn")
-        kill_core(daemon, tale)
+        kill_core(tale)
     tale.some(10, "process.exited", "churn")
     daemon.signal(signal.SIGTERM)
     assert 0 == daemon.wait()
@@ -109,6 +114,7 @@ BIG: Final = """
 [watcher.many]
 cmd = "sleep 1000"
 numprocesses = 60
+warmup_delay = 0.04
 
 [watcher.stubborn]
 cmd = '''sh -c 'trap "" TERM; echo > %(dir)s/up; while :; do sleep 1000; done' '''
@@ -123,9 +129,9 @@ def test_a_core_killed_during_start_and_during_stop_finishes_both(
     """The start goes on where it was; the stop too, and its command gets its one end."""
     daemon = launch(BIG % {"dir": tmp_path}).start()
     tale = daemon.tale()
-    for step in (1, 5, 20):
-        tale.some(step, "process.spawn", "many")
-        kill_core(daemon, tale)
+    for step in (1, 3, 5):
+        tale.some(step, "process.spawned", "many")
+        kill_core(tale)
     tale.next("watcher.started", "many")
     if not tale.of("watcher.started", "stubborn"):
         tale.next("watcher.started", "stubborn")
@@ -135,16 +141,22 @@ def test_a_core_killed_during_start_and_during_stop_finishes_both(
     stop = encode_request(Request(identity, "stop", {"name": "stubborn"}))
     assert "ok" == decode_reply(daemon.raw([stop])).body["status"]
     tale.next("slot.stopping", "stubborn")
-    kill_core(daemon, tale)
+    kill_core(tale)
     waiting = encode_request(Request(identity, "stop", {"name": "stubborn", "waiting": True}))
     assert "ok" == decode_reply(daemon.raw([waiting])).body["status"]
     assert "stopped" == daemon.ask("status", name="stubborn")["status"]
     assert 60 == len(daemon.pids("many"))
     daemon.signal(signal.SIGTERM)
     tale.next("arbiter.stopping")
-    kill_core(daemon, tale)
+    strike(tale)
     assert 0 == daemon.wait()
     assert [] == daemon.left()
+    if (daemon.state_dir / "last-words").exists():
+        # The keeper ended the rest by itself; what it saw then is told by the next core.
+        head = daemon.head()
+        daemon.start()
+        daemon.tale(head).next("core.ready")
+        assert 0 == daemon.stop()
     records = daemon.judge()
     asked = [r for r in records if r.actor == "client"]
     assert 1 == len(asked)
@@ -158,7 +170,7 @@ def test_a_client_s_command_over_a_kill_is_carried_out_once(launch: Launch) -> N
     replies = []
     script = (
         "import sys; from circus.client import Client\n"
-        "client = Client(sys.argv[1], timeout=20)\n"
+        "client = Client(sys.argv[1], timeout=6)\n"
         "for _ in range(40): print(client.call('incr', name='one', waiting=True)['numprocesses'])"
     )
     command = [sys.executable, "-c", script, str(daemon.state_dir)]
@@ -167,7 +179,7 @@ def test_a_client_s_command_over_a_kill_is_carried_out_once(launch: Launch) -> N
         reader.start()
         for count in (3, 9, 5):
             tale.some(count, "command.accepted", "one")
-            kill_core(daemon, tale)
+            kill_core(tale)
         reader.join()
     assert list(range(2, 42)) == [int(line) for line in replies]
     assert 41 == len(daemon.pids("one"))
