@@ -495,7 +495,7 @@ def wished(command: str, **properties: Any) -> Any:
 
 
 NEW = to_data(WatcherSpec(name="new", cmd="x"))
-WISHES: Final = (
+WISHES: Final[tuple[tuple[str, dict[str, Any], str, Body], ...]] = (
     ("start", {}, ARBITER, commands.ArbiterStart()),
     ("start", {"name": "*"}, ARBITER, commands.ArbiterStart()),
     ("stop", {"name": "W*"}, ARBITER, commands.ArbiterStop(("web", "worker-1"))),

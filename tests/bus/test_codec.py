@@ -200,7 +200,7 @@ HOSTILE: Final = {
     "an array as key": b"\x81\x90\x01",
     "an extension": msgpack.packb(msgpack.ExtType(5, b"abc")),
     "an empty extension": b"\xc7\x00\x05",
-    "a timestamp": msgpack.packb(msgpack.Timestamp(1)),
+    "a timestamp": b"\xd6\xff\x00\x00\x00\x01",
     "text that is not UTF-8": b"\xa1\xff",
 }
 

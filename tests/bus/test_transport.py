@@ -75,7 +75,11 @@ def test_items_arrive_in_order_at_their_host_alone(exchange: Exchange) -> None:
     Stamps and deliveries keep the order of the ledger; nothing goes to another host.
     """
     actors, world = exchange.wire(ACTORS), exchange.wire(WORLD)
-    items = [Stamped("arbiter", 1, Moment(1, 2)), delivered(2), delivered(3)]
+    items: list[Stamped | Delivered] = [
+        Stamped("arbiter", 1, Moment(1, 2)),
+        delivered(2),
+        delivered(3),
+    ]
     exchange.send(ACTORS, items[:1])
     exchange.send(ACTORS, items[1:])
 
