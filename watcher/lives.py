@@ -175,7 +175,7 @@ def _over(plan: Plan, wid: int, slot: Slot) -> None:
         plan.occupied += 1
         plan.spawn(wid, 1, slot.spawn_id)
     else:
-        plan.freed.add(wid)
+        plan.wids.freed.add(wid)
         plan.tell(e.SlotVacated(), wid, slot.spawn_id)
     _end_kills(plan, slot)
     if (

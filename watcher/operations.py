@@ -41,11 +41,11 @@ def advance(plan: Plan) -> None:
     if plan.phase is Phase.STOPPING:
         _advance_stop(plan)
     elif plan.runs():
-        ADVANCES[plan.mode](plan)
+        ADVANCES[plan.task.mode](plan)
 
 
 def _advance_stop(plan: Plan) -> None:
-    touch(plan, plan.pending, "restart" if _is_restart(plan.op) else "stop")
+    touch(plan, plan.task.pending, "restart" if _is_restart(plan.op) else "stop")
     if plan.occupied:
         return
     plan.tell(e.WatcherStopped())
@@ -91,8 +91,8 @@ def _advance_rolling(plan: Plan) -> None:
     if plan.missing() or plan.unsettled:
         return
     _settle(plan)
-    touch(plan, plan.pending, "reload")
-    if not plan.olds:
+    touch(plan, plan.task.pending, "reload")
+    if not plan.task.olds:
         _reloaded(plan)
 
 
@@ -101,15 +101,15 @@ def _advance_stepping(plan: Plan) -> None:
     if plan.missing() or plan.unsettled or plan.stopping or plan.warmup:
         return
     _settle(plan)
-    if plan.olds:
-        touch(plan, islice(plan.pending, 1), "reload")
+    if plan.task.olds:
+        touch(plan, islice(plan.task.pending, 1), "reload")
     else:
         _reloaded(plan)
 
 
 def _advance_hangup(plan: Plan) -> None:
     left = 0
-    for spawn_id in plan.pending:
+    for spawn_id in plan.task.pending:
         if plan.gone is not None and plan.gone.spawn_id == spawn_id:
             continue
         if plan.room:
@@ -158,8 +158,8 @@ def fill(plan: Plan, *, warm: bool) -> None:
         return
     for _ in range(min(1 if delay else need, plan.room)):
         plan.occupied += 1
-        plan.owed -= 1
-        plan.spawn(plan.next_wid())
+        plan.task.owed -= 1
+        plan.spawn(plan.wids.take())
     if delay:
         plan.arm(WARMUP, delay, bound="watcher")
         plan.warmup = -1
@@ -170,7 +170,7 @@ def fill(plan: Plan, *, warm: bool) -> None:
 def trim(plan: Plan, surplus: int) -> None:
     """Too many: waiting slots go first, then the oldest processes, as in Circus."""
     for wid, slot in plan.state.slots.items():
-        if surplus and slot.phase is SlotPhase.WAITING and wid not in plan.freed:
+        if surplus and slot.phase is SlotPhase.WAITING and wid not in plan.wids.freed:
             plan.vacate(wid, slot)
             surplus -= 1
     gone = plan.gone.spawn_id if plan.gone else 0
@@ -263,7 +263,7 @@ def begin(plan: Plan, op: Operation, body: Command) -> None:
 
 def _begin_start(plan: Plan, op: Operation, body: Any) -> None:
     plan.begin(op, body)
-    plan.owed = max(0, plan.spec.numprocesses - plan.occupied)
+    plan.task.owed = max(0, plan.spec.numprocesses - plan.occupied)
     if plan.phase is Phase.ACTIVE and not plan.missing() and not plan.unsettled:
         plan.finish(op, {"started": [], "kept": _kept(plan, op)})
         return
@@ -274,9 +274,9 @@ def starting(plan: Plan) -> None:
     """Fill up, and give waiting slots their second chance at once."""
     plan.tell(e.WatcherStarting())
     plan.phase = Phase.STARTING
-    plan.owed = max(0, plan.spec.numprocesses - plan.occupied)
+    plan.task.owed = max(0, plan.spec.numprocesses - plan.occupied)
     for wid, slot in plan.state.slots.items():
-        if slot.phase is SlotPhase.WAITING and wid not in plan.freed and plan.room:
+        if slot.phase is SlotPhase.WAITING and wid not in plan.wids.freed and plan.room:
             plan.leave(slot)
             plan.spawn(wid)
     advance(plan)
@@ -379,7 +379,7 @@ def _begin_manage(plan: Plan, op: Operation, body: Any) -> None:
     if plan.runs() and plan.spec.max_age:
         oldest = plan.record.boot - plan.spec.max_age - plan.spec.max_age_variance
         slots, spawns = plan.state.slots, plan.state.spawns
-        aged = [s for s in plan.pending if slots[spawns[s]].since < oldest]
+        aged = [s for s in plan.task.pending if slots[spawns[s]].since < oldest]
         if aged:
             stop_batch(plan, f"grace:{op.command}", aged, reason="age")
     _apply(plan, op)
