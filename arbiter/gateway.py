@@ -220,7 +220,7 @@ class Gateway:
             self._told(route, request.id, wanted.fields)
             return
         self._under_way[key] = [waiter]
-        decision = Decision(CLIENT, 0, (self._draft(request, wanted, peer),))
+        decision = Decision(CLIENT, 0, (_draft(request, wanted, peer, services.clock.now().boot),))
         services.submit(decision, partial(self._stamped, key))
 
     def _is_retry(self, key: Key, waiter: Waiter) -> bool:
@@ -239,14 +239,6 @@ class Gateway:
         for waiter in self._under_way.pop(key):
             self._services.outcomes.wait(item.first_seq, waiter)
 
-    def _draft(self, request: Request, wanted: Wish, peer: Mapping[str, Any]) -> Draft:
-        deadline = None
-        if request.deadline_ns is not None:
-            # "Never" is a larger number than a record can hold.
-            boot = self._services.clock.now().boot
-            deadline = min(boot + request.deadline_ns, INTEGER_MAX)
-        return Draft(wanted.body, to=wanted.to, id=request.id, peer=peer, deadline=deadline)
-
     # --- answers --------------------------------------------------------------------------------
 
     def _outcome(self, route: bytes, identity: bytes, verb: Verb, outcome: Outcome) -> None:
@@ -254,20 +246,11 @@ class Gateway:
         if isinstance(fact, events.CommandRefused):
             body = error_body(identity, self._time(), fact.reason, fact.errno)
         elif isinstance(fact, events.CommandFinished):
-            body = self._finished(identity, verb, fact)
+            body = _finished(identity, self._time(), verb, fact)
         else:
             assert fact is not None, outcome
             body = ok_body(identity, self._time(), {"seq": fact.command})
         self._reply(_Answer(route, body, seq=outcome.seq, durable=verb.durable))
-
-    def _finished(
-        self, identity: bytes, verb: Verb, fact: events.CommandFinished
-    ) -> dict[str, Any]:
-        if fact.outcome == "done":
-            fields = {**verb.fields(fact.reply), "seq": fact.command}
-            return ok_body(identity, self._time(), fields)
-        reason = str((fact.reply or {}).get("reason", f"cannot carry out: {fact.outcome}"))
-        return error_body(identity, self._time(), reason, COMMAND_ERROR)
 
     def _told(
         self,
@@ -306,6 +289,23 @@ class Gateway:
 
     def _time(self) -> float:
         return ns_to_seconds(self._services.clock.now().wall)
+
+
+def _draft(request: Request, wanted: Wish, peer: Mapping[str, Any], boot: int) -> Draft:
+    deadline = None
+    if request.deadline_ns is not None:
+        # "Never" is a larger number than a record can hold.
+        deadline = min(boot + request.deadline_ns, INTEGER_MAX)
+    return Draft(wanted.body, to=wanted.to, id=request.id, peer=peer, deadline=deadline)
+
+
+def _finished(
+    identity: bytes, time: float, verb: Verb, fact: events.CommandFinished
+) -> dict[str, Any]:
+    if fact.outcome == "done":
+        return ok_body(identity, time, {**verb.fields(fact.reply), "seq": fact.command})
+    reason = str((fact.reply or {}).get("reason", f"cannot carry out: {fact.outcome}"))
+    return error_body(identity, time, reason, COMMAND_ERROR)
 
 
 def _tried(work: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | Refusal:
