@@ -113,7 +113,8 @@ class Core:
         context = parts.router.context
         engine.gateway.close()
         parts.stream.close()
-        parts.runtime._exchange.close()  # type: ignore[attr-defined]
+        exchange: Any = parts.runtime._exchange
+        exchange.close()
         engine.close()
         parts.syncer.close()
         self.link.close()
