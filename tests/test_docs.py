@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,7 +26,7 @@ LIVES_PAGE: Final = ROOT / "docs/life-of-a-process.md"
 GLOSSARY: Final = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").lower()
 LINK: Final = re.compile(r"\[[^\]]+\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
 FENCED: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-LIVES: Final = {
+LIVES: Final[dict[str, Mapping[Any, Mapping[type[Body], Any]]]] = {
     "A process, as far as it is on record": process_core.LIFE,
     "A slot": SLOT_LIFE,
     "A watcher": WATCHER_LIFE,
@@ -103,7 +103,7 @@ def test_every_key_of_the_envelope_is_in_the_glossary(key: str) -> None:
     assert f"`{key}`" in GLOSSARY
 
 
-def mermaid(life: Mapping[Enum, Mapping[type[Body], Enum]]) -> str:
+def mermaid(life: Mapping[Any, Mapping[type[Body], Any]]) -> str:
     """A life table as a diagram; the names of its moves are the names on the wire."""
     first = next(iter(life))
     lines = [f"    [*] --> {word(first)}"]

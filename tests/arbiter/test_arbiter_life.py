@@ -19,7 +19,7 @@ from circus.bus.record import Body, Draft, Record
 from circus.bus.values import Moment
 
 NEWS: tuple[Body, ...] = (
-    e.ArbiterConfigured((), (), (), "d"), e.ArbiterStopping("quit"), e.ArbiterStopped(),
+    e.ArbiterConfigured((), (), {}, "d"), e.ArbiterStopping("quit"), e.ArbiterStopped(),
 )  # fmt: skip
 
 
