@@ -39,10 +39,11 @@ def filled(state_dir: Path, reaped: Any) -> Path:
         assert program.poll() is None, "the program of the page has ended"
         os.sched_yield()
     spawned = 0
-    for record in circus.subscribe(state_dir, 0):
-        spawned += record.name == "process.spawned"
-        if record.name == "watcher.started":
-            break
+    with circus.subscribe(state_dir, 0) as records:
+        for record in records:
+            spawned += record.name == "process.spawned"
+            if record.name == "watcher.started":
+                break
     program.send_signal(signal.SIGINT)
     assert program.wait(30) == 0
     assert spawned == 3

@@ -73,9 +73,10 @@ class Reader:
         )  # fmt: skip
         self._reaped(self.daemon)
         wait_readable(self.daemon, self.state_dir / "run/events.sock")
-        for record in circus.subscribe(self.state_dir, 0):
-            if record.name == "command.finished" and record.actor == "arbiter":
-                return
+        with circus.subscribe(self.state_dir, 0) as records:
+            for record in records:
+                if record.name == "command.finished" and record.actor == "arbiter":
+                    return
 
     def types(self, command: str) -> str:
         """What the terminal shows."""
