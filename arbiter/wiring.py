@@ -128,7 +128,7 @@ def open_engine(wiring: Wiring) -> Engine:
         f"{wiring.state_dir}/ledger", RealDisk(), log_id=os.urandom(LOG_ID_BYTES), now=now
     )
     past, projection, outcomes = _past(ledger)
-    anew = past.boot_id != boot_id() or _is_later(wiring.keeper_pid, past.last)
+    anew = past.boot_id != boot_id() or is_later(wiring.keeper_pid, past.last)
     this_boot = boot_id()
     if past.boot_id and past.boot_id != this_boot and past.last is not None:
         past.timers.rebase(past.last.boot, now.boot)
@@ -182,7 +182,7 @@ def _past(ledger: Ledger) -> tuple[Past, Projection, Outcomes]:
             after = hole.lost_to
 
 
-def _is_later(pid: int, last: Record | None) -> bool:
+def is_later(pid: int, last: Record | None) -> bool:
     """Whether the process started after this record was written, in this boot or another."""
     if last is None:
         return True

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING, Final
 import attr
 import zmq
 
-from circus.arbiter.config_cache import load_cached
+from circus.arbiter.config_cache import last_good, load_cached
 from circus.arbiter.config_problems import ConfigProblems
 from circus.arbiter.config_values import Config, to_configure
 from circus.arbiter.verbs import Refusal
-from circus.arbiter.wiring import WireOptions, Wiring, open_engine
+from circus.arbiter.wiring import WireOptions, Wiring, is_later, open_engine
 from circus.bus import events
+from circus.bus.clock import boot_id
+from circus.bus.codec import records_of
 from circus.bus.events import SignalReceived
 from circus.bus.ledger import StorageFailed
 from circus.bus.record import Record
@@ -63,6 +65,18 @@ class Source:
         )  # fmt: skip
         self.vault.save()
         return config
+
+    def read_first(self, state_dir: str) -> Config:
+        """At the start of a core. For one that comes back beside living workers a file that was
+        broken meanwhile changes nothing, as at a reload."""
+        try:
+            return self.read()
+        except ConfigProblems as error:
+            last = last_good(self._cache, self.vault) if _comes_back(state_dir) else None
+            if last is None:
+                raise
+            _complain(*map(str, error.problems), "circus-core: goes on with what was good last")
+            return last
 
     def configure(self, config: Config) -> commands.ArbiterConfigure:
         """The command for the arbiter. SIGHUP reloads the watchers of an ini file, as Circus does,
@@ -120,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
         vault = Vault.open(places.vault)
         cache = f"{places.state}/configuration"
         source = Source(path, vault, cache=cache, insecure_tcp=insecure_tcp == "1")
-        config = source.read()
+        config = source.read_first(places.state)
         settings = config.settings
         log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
         with _pidfile(settings.pidfile):
@@ -134,6 +148,27 @@ def main(argv: Sequence[str]) -> int:
     except zmq.ZMQError as error:
         _complain(f"circusd: cannot listen: {error}; is another daemon there?")
         return os.EX_UNAVAILABLE
+
+
+def _comes_back(state_dir: str) -> bool:
+    """Whether an earlier core of this very daemon was up: its keeper is older than the record.
+
+    Asked only when the configuration is bad, so that it may cost a look through the ledger.
+    """
+    from circus.bus.reader import LedgerReader
+
+    directory = f"{state_dir}/ledger"
+    if not os.path.isdir(directory):
+        return False
+    boot, last = "", None
+    for frame in LedgerReader(directory).frames():
+        last = frame.payload
+        if b"core.started" in frame.payload:
+            bodies = [record.body for record in records_of(frame.payload)]
+            boot = next((b.boot_id for b in bodies if isinstance(b, events.CoreStarted)), boot)
+    if last is None or boot != boot_id():
+        return False
+    return not is_later(os.getppid(), records_of(last)[-1])
 
 
 def _complain(*lines: str) -> None:
