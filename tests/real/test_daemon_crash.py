@@ -185,3 +185,41 @@ def test_a_client_s_command_over_a_kill_is_carried_out_once(launch: Launch) -> N
     assert 41 == len(daemon.pids("one"))
     assert 0 == daemon.stop()
     daemon.judge()
+
+
+def test_a_bad_file_does_not_end_what_a_killed_core_ran(launch: Launch) -> None:
+    """The file was broken meanwhile: the core that comes back goes on as the ledger says."""
+    daemon = launch('[watcher.one]\ncmd = "sleep 1000"\nnumprocesses = 2\n').start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "one")
+    pids = daemon.pids("one")
+    daemon.config.write_text("[watcher.one]\nnumprocess = 1\n")
+    again = kill_core(tale)
+    assert 2 == again.incarnation
+    tale.next("core.ready")
+    assert pids == daemon.pids("one")
+    daemon.do("incr", name="one")
+    assert 3 == len(daemon.pids("one"))
+    assert 0 == daemon.stop()
+    daemon.judge()
+
+
+def test_a_start_goes_on_where_the_operator_left(launch: Launch) -> None:
+    """What was stopped stays stopped, over a kill of the core and over a new start."""
+    text = '[watcher.one]\ncmd = "sleep 1000"\n[watcher.two]\ncmd = "sleep 1000"\n'
+    daemon = launch(text).start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "two")
+    daemon.do("stop", name="one")
+    kill_core(tale)
+    tale.next("core.ready")
+    assert {"one": "stopped", "two": "active"} == daemon.ask("status")["statuses"]
+    assert 0 == daemon.stop()
+    tale = daemon.tale(daemon.head())
+    daemon.start()
+    tale.next("watcher.started", "two")
+    assert {"one": "stopped", "two": "active"} == daemon.ask("status")["statuses"]
+    assert 0 == daemon.stop()
+    daemon.judge()
