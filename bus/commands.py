@@ -23,7 +23,7 @@ class ProcessSpawn(Command):
     """Start one process in `slot`. Its own seq is the `spawn_id` of the process.
 
     `spec` is the digest of the watcher's spec in force (bus.digest.spec_digest); `attempt` counts
-    failed spawns of this slot in a row, from 1; `replaces` is the spawn_id that had the slot before.
+    failed spawns of this slot in a row, from 1; `replaces` is the spawn_id that was there before.
     """
 
     spec: str

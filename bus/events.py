@@ -305,7 +305,10 @@ class ProcessExited(Event):
 
 @body
 class ProcessReaped(Event):
-    """The exit was in the ledger, so the keeper let the zombie go. `leftovers`: pids killed with it."""
+    """The exit was in the ledger, so the keeper let the zombie go.
+
+    `leftovers` are the pids killed with it.
+    """
 
     pid: int
     leftovers: tuple[int, ...] = ()

@@ -103,8 +103,7 @@ class KeeperLoop:
         core_ended = False
         for fd, _ in events:
             if fd == link_fd:
-                if not self._to_do:
-                    self._hear()
+                self._hear_more()
             elif fd == self._wake_fd:
                 self._note_signals()
             elif fd == core_fd:
@@ -145,6 +144,11 @@ class KeeperLoop:
             self._writing = not done
             wanted = select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT
             self._kernel.epoll.modify(link.fileno(), wanted)
+
+    def _hear_more(self) -> None:
+        """Unless requests are waiting already: the link can keep what is in it."""
+        if not self._to_do:
+            self._hear()
 
     def _hear(self) -> None:
         assert self._link is not None
