@@ -16,7 +16,8 @@ import circus
 
 ROOT: Final = Path(__file__).parent.parent.parent
 BLOCKS: Final = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"),
+    r"^```python\n(.*?)^```",
+    (ROOT / "README.md").read_text(encoding="utf-8"),
     re.MULTILINE | re.DOTALL,
 )
 PROGRAM: Final = "sleep 1000"

@@ -20,7 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -116,7 +116,7 @@ def wait_readable(daemon: subprocess.Popen[bytes], door: Path) -> None:
 
 
 @contextmanager
-def free_port() -> Iterator[str]:
+def free_port() -> Generator[str]:
     """A port that nobody has, for the page's 8000."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
