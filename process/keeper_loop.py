@@ -43,6 +43,7 @@ def keep(options: KeeperOptions, start: Start) -> int:
     if options.no_new_privs:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     linux.close_on_exec_from(FIRST_FD)
+    start.spawner.learn()
     kernel = LinuxKernel(start.spawner)
     try:
         return KeeperLoop(options, start, kernel).run()

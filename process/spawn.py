@@ -20,47 +20,29 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from circus.process.fast_road import (
+    INHERIT,
+    REPORT_BYTES_MAX,
+    Pipe,
+    Prepared,
+    SpawnFailed,
+    by_fork_exec,
+    by_popen,
+    fork_exec,
+    shared_pipe,
+    worse,
+)
 from circus.process.launch import Launch, executables
 
 if TYPE_CHECKING:
     from circus.process.identity import Identity
 
-_fork_exec: Callable[..., int] | None
-try:
-    import _posixsubprocess
-except ImportError:
-    # Another Python; the fallback is slower and does the same.
-    _fork_exec = None
-else:
-    _fork_exec = getattr(_posixsubprocess, "fork_exec", None)
-
-REPORT_BYTES_MAX: Final = 4096
 DEVNULL: Final = "/dev/null"
 # Python itself ignores these in every process of its own, and fork_exec restores them.
 PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 CHILD_FAILED: Final = 255
-INHERIT: Final = (-1, -1, -1)
-
-
-class SpawnFailed(Exception):
-    """Not one instruction of the program ran: `step` and `errno` say what refused."""
-
-    def __init__(self, step: str, number: int) -> None:
-        super().__init__(f"{step}: {os.strerror(number)}")
-        self.step = step
-        self.errno = number
-
-
-class Prepared(NamedTuple):
-    """A launch in the form that the system calls want, encoded once."""
-
-    argv: list[bytes]
-    env: list[bytes]
-    programs: tuple[bytes, ...]
-    cwd: bytes | None
-    umask: int
 
 
 class Spawner:
@@ -70,13 +52,24 @@ class Spawner:
     descriptors may be inheritable and its signals ignored or blocked, so both are looked at.
     """
 
-    __slots__ = ("_devnull", "_fast", "_nofile", "_strange")
+    __slots__ = ("_devnull", "_fast", "_nofile", "_pipe", "_strange")
 
     def __init__(self, *, nofile: tuple[int, int] | None = None, strange: bool = False) -> None:
         self._devnull = -1
         self._nofile = nofile
         self._strange = strange
-        self._fast = _by_popen if _fork_exec is None else _by_fork_exec
+        self._fast = by_popen if fork_exec is None else by_fork_exec
+        self._pipe: Pipe | None = None
+
+    def learn(self) -> None:
+        """Look whether this machine's vfork really lets us wait for the exec (about 1 ms).
+
+        If so, all spawns share one pipe for errors, which need not be read to its end: what the
+        child had to say is there when the call returns. To wait for the end of a pipe of its own
+        costs as much again as the spawn itself, because the child closes it late in its exec.
+        """
+        if self._pipe is None and self._fast is by_fork_exec and not self._strange:
+            self._pipe = shared_pipe()
 
     def spawn(self, launch: Launch, stdio: tuple[int, int, int] = INHERIT) -> int:
         """The pid of the program, which runs; raises SpawnFailed and leaves nothing."""
@@ -91,6 +84,9 @@ class Spawner:
         if self._devnull >= 0:
             os.close(self._devnull)
             self._devnull = -1
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
     def _streams(self, launch: Launch, stdio: tuple[int, int, int]) -> tuple[int, int, int]:
         closed = (launch.close_stdin, launch.close_stdout, launch.close_stderr)
@@ -115,11 +111,11 @@ class Spawner:
 
     def _try_fast(self, prepared: Prepared, streams: tuple[int, int, int]) -> int:
         try:
-            return self._fast(prepared, streams, close=self._strange)
+            return self._fast(prepared, streams, close=self._strange, pipe=self._pipe)
         except TypeError:
             # The private signature has changed.
-            self._fast = _by_popen
-            return _by_popen(prepared, streams, close=self._strange)
+            self._fast = by_popen
+            return by_popen(prepared, streams, close=self._strange, pipe=None)
 
     def _spawn_full(
         self, launch: Launch, streams: tuple[int, int, int], identity: Identity | None
@@ -171,75 +167,6 @@ def identity_of(launch: Launch) -> Identity | None:
     from circus.process.identity import find
 
     return find(launch.uid, launch.gid)
-
-
-def _by_fork_exec(prepared: Prepared, streams: tuple[int, int, int], *, close: bool) -> int:
-    """The one place that knows the private signature (the same in CPython 3.11, 3.12, 3.13)."""
-    assert _fork_exec is not None
-    read, write = _report_pipe()
-    stdin, stdout, stderr = streams
-    try:
-        pid = _fork_exec(
-            prepared.argv, prepared.programs,
-            close, (write,), prepared.cwd, prepared.env,
-            stdin, -1, -1, stdout, -1, stderr, read, write,
-            True, True, -1, None, None, None, prepared.umask, None, True,
-        )  # fmt: skip
-    except OSError as error:
-        os.close(read)
-        raise SpawnFailed("fork", error.errno or errno.EAGAIN) from error
-    except BaseException:
-        os.close(read)
-        raise
-    finally:
-        os.close(write)
-    report = _read_report(read)
-    if report:
-        os.waitpid(pid, 0)
-        raise _meaning(report, prepared)
-    return int(pid)
-
-
-def _meaning(report: bytes, prepared: Prepared) -> SpawnFailed:
-    """What fork_exec's child wrote: `OSError:<errno in hex>:<noexec…, unless exec refused>`."""
-    kind, number, words = (*report.split(b":", 2), b"", b"")[:3]
-    if kind != b"OSError":
-        return SpawnFailed("fork", errno.EAGAIN)
-    if words.startswith(b"noexec"):
-        return SpawnFailed("chdir" if prepared.cwd is not None else "stdio", int(number, 16))
-    return SpawnFailed("exec", int(number, 16))
-
-
-def _by_popen(prepared: Prepared, streams: tuple[int, int, int], *, close: bool) -> int:
-    """The same with the public interface: tries each place by itself, as exec would."""
-    from subprocess import Popen, SubprocessError
-
-    env = dict(pair.split(b"=", 1) for pair in prepared.env)
-    found = errno.ENOENT
-    stdin, stdout, stderr = (None if fd < 0 else fd for fd in streams)
-    for program in prepared.programs:
-        try:
-            child = Popen(
-                prepared.argv, executable=program, cwd=prepared.cwd, env=env,
-                stdin=stdin, stdout=stdout, stderr=stderr,
-                close_fds=close, start_new_session=True, umask=prepared.umask,
-            )  # fmt: skip
-        except SubprocessError as error:
-            raise SpawnFailed("fork", errno.EAGAIN) from error
-        except OSError as error:
-            if prepared.cwd is not None and error.filename == prepared.cwd:
-                raise SpawnFailed("chdir", error.errno or 0) from error
-            found = _worse(found, error.errno or 0)
-            continue
-        # We reap by pidfd; the object must not do it when it is collected.
-        child.returncode = 0
-        return child.pid
-    raise SpawnFailed("exec", found)
-
-
-def _worse(found: int, number: int) -> int:
-    """Of several places that refused, the errno that says most: "not here" says least."""
-    return found if number in (errno.ENOENT, errno.ENOTDIR) else number
 
 
 def _become(
@@ -348,7 +275,7 @@ def _exec(programs: Sequence[bytes], argv: list[bytes], env: dict[bytes, bytes])
         try:
             os.execve(program, argv, env)
         except OSError as error:
-            found = _worse(found, error.errno or 0)
+            found = worse(found, error.errno or 0)
     raise OSError(found, os.strerror(found))
 
 
@@ -361,13 +288,6 @@ def _signals_leak() -> bool:
         for signum in signal.valid_signals()
         if signum not in PYTHON_IGNORES
     )
-
-
-def _report_pipe() -> tuple[int, int]:
-    try:
-        return os.pipe2(os.O_CLOEXEC)
-    except OSError as error:
-        raise SpawnFailed("fork", error.errno or errno.EMFILE) from error
 
 
 def _read_report(read: int) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from circus.process import spawn as roads
+from circus.process.fast_road import by_popen
 from circus.process.kernel import Child, Ending, LinuxKernel, SpawnFailed
 from circus.process.launch import Launch
 from circus.process.spawn import Spawner
@@ -39,7 +39,7 @@ class ByPopen(Spawner):
 
     def __init__(self) -> None:
         super().__init__()
-        self._fast = roads._by_popen
+        self._fast = by_popen
 
 
 @pytest.fixture(params=["fast", "popen", "full"])
@@ -177,3 +177,18 @@ def test_a_strange_hosts_blocked_signals_do_not_leak() -> None:
     _, status = os.waitpid(pid, 0)
     spawner.close()
     assert -signal.SIGTERM == os.waitstatus_to_exitcode(status)
+
+
+def test_one_pipe_for_all_spawns_misses_and_mixes_up_nothing() -> None:
+    """
+    Where vfork waits for the exec: a thousand failures among a thousand that run, each its own.
+    """
+    spawner = Spawner()
+    spawner.learn()
+    good, bad = Launch(("/bin/true",), {}), Launch(("/nonexistent/program",), {})
+    for _ in range(1000):
+        with pytest.raises(SpawnFailed) as failure:
+            spawner.spawn(bad)
+        assert ("exec", errno.ENOENT) == (failure.value.step, failure.value.errno)
+        os.waitpid(spawner.spawn(good), 0)
+    spawner.close()
