@@ -13,7 +13,7 @@ import os
 import pwd
 from typing import NamedTuple
 
-from circus.process.spawn import SpawnFailed
+from circus.process.fast_road import SpawnFailed
 
 
 class Identity(NamedTuple):

@@ -22,9 +22,10 @@ from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from circus.process import linux
+from circus.process.fast_road import SpawnFailed
 from circus.process.launch import Launch
 from circus.process.linux import Ending
-from circus.process.spawn import Spawner, SpawnFailed
+from circus.process.spawn import Spawner
 
 # pidfds have inode numbers of their own, unique per boot, since this release.
 PIDFD_INODES_SINCE: Final = (6, 9)

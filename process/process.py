@@ -34,10 +34,11 @@ from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import WatcherSpec
 from circus.process import linux
 from circus.process.core import Life, decide, evolve
+from circus.process.fast_road import SpawnFailed
 from circus.process.kernel import children_of, descendants_of, send
 from circus.process.launch import Launch, resolve, spawn_failure
 from circus.process.probe import GONE, Info, sample
-from circus.process.spawn import Spawner, SpawnFailed
+from circus.process.spawn import Spawner
 
 RUNNING: Final = 0
 DEAD_OR_ZOMBIE: Final = 1

@@ -20,10 +20,10 @@ from typing import Final, Protocol
 
 import attr
 
+from circus.process.fast_road import SpawnFailed
 from circus.process.kernel import Child, Orphan
 from circus.process.launch import Launch
 from circus.process.linux import Ending
-from circus.process.spawn import SpawnFailed
 from circus.replay.scripts import NotExecutable, Script, script_of
 from circus.replay.truth import Ended, Fact, Forked, Misused, OrphanReaped, Reaped, Signalled
 
