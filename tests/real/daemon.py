@@ -78,26 +78,14 @@ class Tale:
         with deadline(f"{name} of {watcher or 'anybody'}"):
             for record in self._records:
                 self.heard.append(record)
-                if (
-                    record.name == name
-                    and watcher in {None, record.watcher}
-                    and (where is None or where(record))
-                ):
+                meant = record.name == name and watcher in {None, record.watcher}
+                if meant and (where is None or where(record)):
                     return record
         raise AssertionError(f"the stream ended before {name}")
 
     def some(self, count: int, name: str, watcher: str | None = None) -> list[Record]:
         """The next `count` of this name."""
         return [self.next(name, watcher) for _ in range(count)]
-
-    def head(self, seq: int) -> None:
-        """Hear everything up to `seq`."""
-        if not self.heard or self.heard[-1].seq < seq:
-            with deadline(f"record {seq}"):
-                for record in self._records:
-                    self.heard.append(record)
-                    if record.seq >= seq:
-                        return
 
     def of(self, name: str, watcher: str | None = None) -> list[Record]:
         """All heard so far of this name."""
@@ -248,13 +236,8 @@ class Daemon(Asking):
     def left(self) -> list[int]:
         """Processes that carry our mark in their environment, circusd excepted."""
         mark = os.fsencode(f"{MARK}={self.state_dir}")
-        found = []
-        for place in Path("/proc").iterdir():
-            if place.name.isdigit() and int(place.name) != os.getpid():
-                with contextlib.suppress(OSError):
-                    if mark in (place / "environ").read_bytes().split(b"\0"):
-                        found.append(int(place.name))
-        return found
+        pids = [int(place.name) for place in Path("/proc").iterdir() if place.name.isdigit()]
+        return [pid for pid in pids if pid != os.getpid() and mark in environment_of(pid)]
 
     def head(self) -> int:
         """The newest seq in the files."""
@@ -262,7 +245,8 @@ class Daemon(Asking):
 
     def judge(self) -> list[Record]:
         """The whole ledger, which obeys the laws."""
-        return laws().judge(self.state_dir)
+        records: list[Record] = laws().judge(self.state_dir)
+        return records
 
     def close(self) -> None:
         """Everything ends, whatever state it is in: stopped first, so that nothing new appears."""
@@ -277,6 +261,14 @@ class Daemon(Asking):
             self.popen.wait()
         for pid in self.left():
             end(pid)
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """What a process was started with; nothing if it is not there any more."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def freeze_tree(root: int) -> list[int]:

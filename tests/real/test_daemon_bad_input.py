@@ -212,7 +212,7 @@ def segment_of(daemon: Any) -> Path:
 
 
 def test_a_torn_and_a_damaged_ledger_are_told_and_survived(launch: Launch) -> None:
-    """Cut off a tail: log.tail_cut. Flip a byte in the middle: log.damaged. It starts both times."""
+    """Cut off a tail: log.tail_cut. Flip a byte: log.damaged. It starts both times."""
     daemon = launch(SIMPLE).start()
     tale = daemon.tale()
     tale.next("core.ready")

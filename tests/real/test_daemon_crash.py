@@ -24,7 +24,7 @@ CHURN: Final = """
 loglevel = "error"
 
 [watcher.churn]
-cmd = '''sh -c 'echo $$ $1 >> %(dir)s/truth; sleep 0.0$1; exit $(($$ %% 200))' churn $(circus.wid)'''
+cmd = '''sh -c 'echo $$ >> %(dir)s/truth; sleep 0.0$1; exit $(($$ %% 200))' it $(circus.wid)'''
 numprocesses = 6
 backoff = 0
 give_up = 0
@@ -167,7 +167,7 @@ def test_a_client_s_command_over_a_kill_is_carried_out_once(launch: Launch) -> N
     daemon = launch('[watcher.one]\ncmd = "sleep 1000"\nnumprocesses = 1\n').start()
     tale = daemon.tale()
     tale.next("core.ready")
-    replies = []
+    replies: list[str] = []
     script = (
         "import sys; from circus.client import Client\n"
         "client = Client(sys.argv[1], timeout=6)\n"

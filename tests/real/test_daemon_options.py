@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ uid = "nobody"
 gid = "nogroup"
 
 [watcher.shelled]
-cmd = "echo one $((1+1)) > {tmp_path}/shelled.new; mv {tmp_path}/shelled.new {tmp_path}/shelled.1; exec sleep 1000"
+cmd = "cd {tmp_path}; echo one $((1+1)) > new; mv new shelled.1; exec sleep 1000"
 shell = true
 '''
     daemon = launch(config).start(env={"FROM_OUTSIDE": "outside-secret-value"})
@@ -68,7 +69,8 @@ shell = true
     assert 4 >= bare["fds"]
     assert "one 2\n" == written(tmp_path / "shelled.1")
     assert ("COLOUR",) == daemon.ask("get", name="given", keys=["env"])["options"]["env"]
-    assert 0 == daemon.ctl("set", "given", "env", "COLOUR=blue-secret-value", "--waiting").returncode
+    line = ("set", "given", "env", "COLOUR=blue-secret-value", "--waiting")
+    assert 0 == daemon.ctl(*line).returncode
     assert "secret-value" not in daemon.ctl("options", "given").stdout
     assert 0 == daemon.stop()
     daemon.judge()
@@ -119,7 +121,7 @@ def test_priorities_pauses_and_who_starts_at_all(launch: Launch) -> None:
     spawns = [r for r in tale.of("process.spawn") if r.watcher == "low"]
     if len(spawns) < 3:
         spawns += tale.some(3 - len(spawns), "process.spawn", "low")
-    gaps = [b.boot - a.boot for a, b in zip(spawns, spawns[1:], strict=False)]
+    gaps = [b.boot - a.boot for a, b in pairwise(spawns)]
     assert all(gap >= 50_000_000 for gap in gaps), gaps
     assert 2 == len(tale.of("process.spawn", "once"))
     assert "stopped" == daemon.ask("status", name="asleep")["status"]

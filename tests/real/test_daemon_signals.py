@@ -131,9 +131,9 @@ def test_a_stop_of_a_stubborn_worker_delays_nobody_else(
     daemon.do("rm", name="new")
     assert "stopping" == daemon.ask("status", name="stubborn")["status"]
     tale.next("watcher.stopped", "stubborn")
-    finished = tale.next("command.finished", "stubborn", lambda r: fields_of(r.body)["command"] == queued)
-    done = [fields_of(r.body)["command"] for r in tale.of("command.finished")]
-    assert queued == done[-1] == fields_of(finished.body)["command"]
+    tale.next(
+        "command.finished", "stubborn", lambda r: fields_of(r.body)["command"] == queued
+    )  # fmt: skip
     assert 0 == daemon.stop()
     daemon.judge()
 
