@@ -24,14 +24,8 @@ TELL: Final = (
 )
 
 
-def test_what_a_worker_is_given_is_what_the_options_say(
-    launch: Launch, tmp_path: Path, written: Any
-) -> None:
-    """env, copy_env, working_dir, uid, gid, args with variables, shell; values stay secret."""
-    tmp_path.chmod(0o777)
-    for parent in list(tmp_path.parents)[:2]:
-        parent.chmod(0o755)
-    config = f'''
+def _given(tmp_path: Path) -> str:
+    return f'''
 [circus]
 no_new_privs = false
 
@@ -53,7 +47,16 @@ gid = "nogroup"
 cmd = "cd {tmp_path}; echo one $((1+1)) > new; mv new shelled.1; exec sleep 1000"
 shell = true
 '''
-    daemon = launch(config).start(env={"FROM_OUTSIDE": "outside-secret-value"})
+
+
+def test_what_a_worker_is_given_is_what_the_options_say(
+    launch: Launch, tmp_path: Path, written: Any
+) -> None:
+    """env, copy_env, working_dir, uid, gid, args with variables, shell; values stay secret."""
+    tmp_path.chmod(0o777)
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o755)
+    daemon = launch(_given(tmp_path)).start(env={"FROM_OUTSIDE": "outside-secret-value"})
     tale = daemon.tale()
     tale.next("arbiter.started")
     first, second = (json.loads(written(tmp_path / f"given.{wid}")) for wid in (1, 2))
