@@ -88,7 +88,6 @@ TAGS: Final[dict[str, type[Body]]] = {
 }
 
 
-
 @body
 class Unknown(Event):
     """What a newer version said: kept with its name, acted upon by nobody."""

@@ -260,8 +260,7 @@ def test_reloadconfig_and_retry_are_commands_too(launch: Launch) -> None:
     daemon.config.write_text("[watcher.one]\ncmd = 'sleep 1000'\nnumprocess = 1\n")
     assert "numprocess" in daemon.refused("reloadconfig")["reason"]
     daemon.config.write_text(
-        "[watcher.one]\ncmd = 'sleep 1000'\nnumprocesses = 3\n"
-        "[watcher.fresh]\ncmd = 'sleep 1000'\n"
+        "[watcher.one]\ncmd = 'sleep 1000'\nnumprocesses = 3\n[watcher.fresh]\ncmd = 'sleep 1000'\n"
     )
     assert 0 == daemon.ctl("reloadconfig", "--waiting").returncode
     assert {"one": "active", "fresh": "active"} == daemon.ask("status")["statuses"]

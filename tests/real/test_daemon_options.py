@@ -18,8 +18,8 @@ Launch = Callable[..., Any]
 TELL: Final = (
     "python3 -c 'import os, sys, json, time; "
     'path = sys.argv[1]; tmp = path + ".new"; '
-    'mine = dict(env=dict(os.environ), cwd=os.getcwd(), ids=os.getresuid() + os.getresgid(), '
-    "argv=sys.argv[1:], groups=os.getgroups(), fds=len(os.listdir(\"/proc/self/fd\"))); "
+    "mine = dict(env=dict(os.environ), cwd=os.getcwd(), ids=os.getresuid() + os.getresgid(), "
+    'argv=sys.argv[1:], groups=os.getgroups(), fds=len(os.listdir("/proc/self/fd"))); '
     'open(tmp, "w").write(json.dumps(mine)); os.rename(tmp, path); time.sleep(1000)\' '
 )
 
@@ -191,8 +191,10 @@ def test_stops_are_asked_for_then_forced_and_leftovers_end_or_stay(
     tale.next("process.reaped", "leaver")
     assert os.path.exists(f"/proc/{left}")
     os.kill(left, signal.SIGKILL)
-    stopping = tale.next("slot.stopping", "old") if not tale.of("slot.stopping", "old") else (
-        tale.of("slot.stopping", "old")[0]
+    stopping = (
+        tale.next("slot.stopping", "old")
+        if not tale.of("slot.stopping", "old")
+        else (tale.of("slot.stopping", "old")[0])
     )
     assert "age" == fields_of(stopping.body)["reason"]
     assert 0 == daemon.stop()

@@ -100,9 +100,7 @@ def test_an_end_is_honoured_during_churn_mass_respawn_and_reload(launch: Launch)
     ends(daemon, signal.SIGTERM)
 
 
-def test_a_second_signal_shortens_the_grace(
-    launch: Launch, tmp_path: Path, written: Any
-) -> None:
+def test_a_second_signal_shortens_the_grace(launch: Launch, tmp_path: Path, written: Any) -> None:
     """A minute of grace becomes a second."""
     daemon = launch(STUBBORN % {"dir": tmp_path, "grace": 60}).start()
     tale = daemon.tale()
