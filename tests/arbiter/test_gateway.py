@@ -471,7 +471,9 @@ def test_tcp_peers_are_known_by_their_address(stage: Stage) -> None:
     stage.gateway._router, own = router, stage.router
     dealer = stage.context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
-    dealer.connect(router.last_endpoint.rstrip(b"\0").decode())
+    endpoint = router.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    dealer.connect(endpoint.rstrip(b"\0").decode())
     dealer.send(encode_request(Request(bytes(16), "signal", {"name": "web", "signum": 1})))
     assert router.poll(DEADLINE_MS)
     stage.gateway.receive()

@@ -13,7 +13,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -37,7 +37,7 @@ class TooLate(AssertionError):
 
 
 @contextlib.contextmanager
-def deadline(what: str, seconds: float = DEADLINE_SECONDS) -> Iterator[None]:
+def deadline(what: str, seconds: float = DEADLINE_SECONDS) -> Generator[None]:
     """Whatever blocks inside is interrupted when the time is over. Main thread only."""
 
     def late(_signum: int, _frame: FrameType | None) -> None:
