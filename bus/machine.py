@@ -6,9 +6,10 @@ Never:     writes the ledger itself, knows what its actors decide about.
 
 A host carries any number of actors. An actor gets one input at a time; what it decides is sent to
 the switchboard as one decision, comes back with its sequence numbers, is folded into the actor's
-state, and only then the actor gets its next input (ADR-0002). Other actors of the host go on
-meanwhile. This is the only place with a blind `except`: a crash of one core is a fact about that
-actor, not the end of the daemon (STYLE P12).
+state, and only then the actor gets its next input (ADR-0002). A host that holds a lease knows the
+numbers beforehand, folds at once, and sends what it has decided about a whole batch (ADR-0087).
+Other actors of the host go on meanwhile. This is the only place with a blind `except`: a crash of
+one core is a fact about that actor, not the end of the daemon (STYLE P12).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import attr
 from circus.bus import events
 from circus.bus.chance import Chance
 from circus.bus.codec import Stamp, stamped
-from circus.bus.record import Decision, Draft, Record
+from circus.bus.record import Claim, Decision, Draft, Record
 from circus.bus.values import CORE, Address, Moment, watcher_of
 
 TRACEBACK_CHARACTERS_MAX: Final = 4096
@@ -66,6 +67,22 @@ class Actor:
     tries: int = 0
 
 
+class Lease:
+    """The next sequence numbers, held by one host until the next flush of the switchboard."""
+
+    __slots__ = ("_now", "seq")
+
+    def __init__(self, seq: int, now: Moment) -> None:
+        self.seq = seq
+        self._now = now
+
+    def claim(self, count: int) -> Claim:
+        """The next `count` of them."""
+        first = self.seq
+        self.seq += count
+        return Claim(first, self._now)
+
+
 class Host:
     """Carries actors; `outbox` collects what they decided since it was last taken."""
 
@@ -79,6 +96,7 @@ class Host:
     ) -> None:
         self.actors: dict[Address, Actor] = {}
         self.outbox: list[Decision] = []
+        self.lease: Lease | None = None
         self._chance = chance
         self._incarnation = incarnation
         self._birth = birth
@@ -137,8 +155,17 @@ class Host:
 
     def _submit(self, actor: Actor, decision: Decision) -> None:
         assert actor.pending is None, decision
-        actor.pending = decision
-        self.outbox.append(decision)
+        claimed = self._say(decision)
+        if claimed is None:
+            actor.pending = decision
+        else:
+            self._fold(actor, decision, Stamped(actor.address, *claimed))
+
+    def _say(self, decision: Decision) -> Claim | None:
+        """To the switchboard. With a lease the place in the ledger is known at once."""
+        claim = None if self.lease is None else self.lease.claim(len(decision.drafts))
+        self.outbox.append(decision if claim is None else decision._replace(claim=claim))
+        return claim
 
     def _believe(self, item: Stamped) -> None:
         """The actor's own frame is in the ledger: fold it, then go on with the inbox."""
@@ -151,13 +178,20 @@ class Host:
         self._fold(actor, decision, item)
         self._step(actor)
 
-    def _fold(self, actor: Actor, decision: Decision, item: Stamped) -> None:
-        stamp = Stamp(item.first_seq, decision.cause, actor.address, item.now, self._incarnation)
+    def _folded(self, actor: Actor, state: Any, decision: Decision, place: Claim) -> Any:
+        stamp = Stamp(
+            place.first_seq, decision.cause, actor.address, place.now, self._incarnation
+        )
         evolve = actor.core.evolve
+        for draft in decision.drafts:
+            state = evolve(state, stamped(stamp, draft))
+            stamp.seq += 1
+        return state
+
+    def _fold(self, actor: Actor, decision: Decision, item: Stamped) -> None:
+        place = Claim(item.first_seq, item.now)
         try:
-            for draft in decision.drafts:
-                actor.state = evolve(actor.state, stamped(stamp, draft))
-                stamp.seq += 1
+            actor.state = self._folded(actor, actor.state, decision, place)
         except Exception:  # noqa: BLE001 - as above; the ledger has the truth, the state is rebuilt
             self._tell_failure(actor, decision.cause)
             self._rebuild(actor)
@@ -165,7 +199,11 @@ class Host:
     def _rebuild(self, actor: Actor) -> None:
         """The state as the ledger has it; if that fails too, the actor goes on with what it has."""
         try:
-            actor.state = self._refold(actor.address)
+            state = self._refold(actor.address)
+            for decision in self.outbox:
+                if decision.actor == actor.address and decision.claim is not None:
+                    state = self._folded(actor, state, decision, decision.claim)
+            actor.state = state
         except Exception:  # noqa: BLE001 - as above: one actor's fold is not the end of the others
             self._tell_failure(actor, 0)
 
@@ -188,4 +226,4 @@ class Host:
         text = traceback.format_exc()[-TRACEBACK_CHARACTERS_MAX:]
         name = watcher_of(actor.address) or None
         draft = Draft(events.ActorFailed(input_seq, text, actor.address), watcher=name)
-        self.outbox.append(Decision(CORE, 0, (draft,)))
+        self._say(Decision(CORE, 0, (draft,)))

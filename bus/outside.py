@@ -40,10 +40,13 @@ class Outside:
         """The reaper speaks: one frame."""
         self._say(REAPER, drafts)
 
-    def wake(self, boot: Nanoseconds) -> None:
-        """The clock speaks of every timer that is due, each in a frame of its own cause."""
-        for draft in self.timers.take_due(boot):
+    def wake(self, boot: Nanoseconds) -> bool:
+        """The clock speaks of every timer that is due, each in a frame of its own cause; False if
+        none is."""
+        due = self.timers.take_due(boot)
+        for draft in due:
             self._say(CLOCK, (draft,))
+        return bool(due)
 
     def receive(self) -> bool:
         """Take what the switchboard sent; False if there was nothing."""

@@ -17,8 +17,8 @@ from typing import Protocol
 
 from circus.bus.clock import Clock
 from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
-from circus.bus.machine import Delivered, Stamped
-from circus.bus.record import Body, Decision, Record
+from circus.bus.machine import Delivered, Lease, Stamped
+from circus.bus.record import Body, Claim, Decision, Record
 from circus.bus.routing import addressee, home
 from circus.bus.values import Moment
 
@@ -79,6 +79,14 @@ class Switchboard:
         for kind in kinds:
             self._watching.setdefault(kind, []).append(observe)
 
+    def lease(self) -> Lease:
+        """The numbers that follow, for one host of this thread, until the next flush.
+
+        What it decides with them is written first, so that nothing comes between; as long as it is
+        not written, nothing of it has left this thread.
+        """
+        return Lease(self._log.head + 1, self._clock.now())
+
     def submit(self, decision: Decision, sender: str | OnStamped) -> None:
         """Take one decision. `sender` is the host to hand the stamps back to, or a callback."""
         assert decision.drafts, decision
@@ -88,7 +96,8 @@ class Switchboard:
         """Make all that was submitted true. False if there was nothing."""
         if not self._submitted:
             return False
-        submitted, self._submitted = self._submitted, []
+        # Places that are claimed come first; sorting keeps the order of the rest.
+        submitted, self._submitted = sorted(self._submitted, key=_is_unclaimed), []
         now = self._clock.now()
         first_seq = self._log.head + 1
         batch = _Batch(now, self.incarnation, first_seq)
@@ -127,13 +136,13 @@ class _Batch:
 
     def take(self, decision: Decision, sender: str | OnStamped) -> None:
         """Stamp and encode one decision; the sender hears of it before anybody it wrote to."""
-        first = self.seq
-        item = Stamped(decision.actor, first, self._now)
-        if isinstance(sender, str):
-            self.mail.setdefault(sender, []).append(item)
-        else:
-            self.callbacks.append((sender, item))
-        stamp = Stamp(first, decision.cause, decision.actor, self._now, self._incarnation)
+        place = decision.claim or Claim(self.seq, self._now)
+        assert place.first_seq == self.seq, (place, self.seq, decision)
+        if decision.claim is None:
+            self._answer(sender, Stamped(decision.actor, *place))
+        stamp = Stamp(
+            place.first_seq, decision.cause, decision.actor, place.now, self._incarnation
+        )
         encoded: list[bytes] = []
         for draft in decision.drafts:
             data = encode_record(stamp, draft)
@@ -143,9 +152,19 @@ class _Batch:
         self.seq = stamp.seq
         self.frames.append((len(encoded), frame_payload(encoded, len(encoded))))
 
+    def _answer(self, sender: str | OnStamped, item: Stamped) -> None:
+        if isinstance(sender, str):
+            self.mail.setdefault(sender, []).append(item)
+        else:
+            self.callbacks.append((sender, item))
+
     def _route(self, record: Record, encoded: bytes) -> None:
         self.records.append(record)
         address = addressee(record)
         if address is not None:
             item = Delivered(address, record, encoded)
             self.mail.setdefault(home(address), []).append(item)
+
+
+def _is_unclaimed(submitted: tuple[Decision, object]) -> bool:
+    return submitted[0].claim is None

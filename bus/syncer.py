@@ -46,7 +46,8 @@ class GroupSyncer:
         self.synced = 0
         self._sync = sync
         self._delay = delay
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._ready = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._file = -1
@@ -76,7 +77,7 @@ class GroupSyncer:
         is half way to a worker. `nudge` does, when the owner has done what was urgent.
         """
         backlog = self._backlog
-        with self._changed:
+        with self._lock:
             if backlog.bytes == 0:
                 backlog.since = time.monotonic()
                 backlog.nudged = False

@@ -21,6 +21,9 @@ from circus.bus.record import Body
 class Phase(Enum):
     """Where a process is in its life, as far as it is on record."""
 
+    # Members are single objects; the enum's own hash is a Python function, called for every fact.
+    __hash__ = object.__hash__
+
     REQUESTED = "requested"
     RUNNING = "running"
     EXITED = "exited"  # a zombie: it keeps its pid until the exit is acknowledged

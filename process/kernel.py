@@ -141,7 +141,7 @@ class LinuxKernel:
         return send(child.pid, child.pidfd, signum, scope, child_pid)
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
-        listing = self._listing()
+        listing = self._listing(len(known))
         if listing is not None and listing.count(b" ") == len(known):
             return frozenset()  # As many as we know, and those we know are ours until reaped.
         pids = self._children_by_parent() if listing is None else map(int, listing.split())
@@ -169,15 +169,18 @@ class LinuxKernel:
     def close(self) -> None:
         self.epoll.close()
 
-    def _listing(self) -> bytes | None:
-        """Pids of our children, each followed by a space; None: this kernel has no such file."""
+    def _listing(self, expected: int) -> bytes | None:
+        """Pids of our children, each followed by a space; None: this kernel has no such file.
+
+        More than `expected` is only there if a second read brings it.
+        """
         try:
             fd = os.open(self._children_file, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         try:
             listing = part = os.read(fd, LISTING_BYTES)
-            while part:
+            while part and (listing.count(b" ") != expected or len(part) == LISTING_BYTES):
                 part = os.read(fd, LISTING_BYTES)
                 listing += part
             return listing

@@ -135,7 +135,10 @@ class Link:
                 if items:
                     break
                 raise LinkClosed
-            items.extend(decode(body, self._schema))
+            received = decode(body, self._schema)
+            items.extend(received)
+            if len(received) < REPORTS_PER_MESSAGE:
+                break  # Hardly more to come, and if there is, the poll loop comes back for it.
         return items
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from circus.process.link import OPERATIONS, OPERATIONS_PER_MESSAGE, REPORTS, Lin
 from circus.replay.agenda import Agenda
 
 BUS_DELAY_MAX: Final = 3_000_000
+PROMPT_RATE: Final = 0.5
 LINK_DELAY_MAX: Final = 5_000_000
 SWITCHBOARD: Final = "switchboard"
 
@@ -44,12 +45,15 @@ class SimBus:
     def __init__(self, agenda: Agenda) -> None:
         self.agenda = agenda
         self.stale = 0
+        # Half of all worlds have a bus without delays, whose hosts may hold leases (ADR-0087).
+        self.prompt = agenda.chance.random() < PROMPT_RATE
         self._pairs: dict[tuple[str, str], deque[Letter]] = {}
 
     def post(self, sender: str, receiver: str, incarnation: int, content: Sequence[Any]) -> None:
         """Send; it arrives behind everything that this pair has sent before."""
         pair = self._pairs.setdefault((sender, receiver), deque())
-        due = self.agenda.boot + self.agenda.some(BUS_DELAY_MAX)
+        delay = 0 if self.prompt else self.agenda.some(BUS_DELAY_MAX)
+        due = self.agenda.boot + delay
         if pair:
             due = max(due, pair[-1].due)
         pair.append(Letter(due, incarnation, sender, content))
@@ -85,6 +89,7 @@ class SimExchange:
     """One incarnation's transport: implements arbiter.runtime.Hub."""
 
     def __init__(self, bus: SimBus, incarnation: int) -> None:
+        self.prompt = bus.prompt
         self._bus = bus
         self._incarnation = incarnation
 
