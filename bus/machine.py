@@ -48,11 +48,10 @@ class Stamped(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """From the switchboard: a record for one actor's inbox. `encoded` is its map as written."""
+    """From the switchboard: a record for one actor's inbox."""
 
     address: Address
     record: Record
-    encoded: bytes = b""
 
 
 @attr.s(auto_attribs=True, slots=True, eq=False)

@@ -75,18 +75,33 @@ def fields_of(body: Body) -> dict[str, Any]:
     return (_MAPPERS.get(type(body)) or _mapper(type(body)))(body)
 
 
-# One function per class, made when it is first needed: every record passes here twice, and a
-# display of all fields costs a third of a loop over their names.
+def values_of(body: Body) -> tuple[Any, ...]:
+    """The same without the names: `type(body)(*values_of(body)) == body`."""
+    return (_LISTERS.get(type(body)) or _lister(type(body)))(body)
+
+
+# One function per class, made when it is first needed: every record passes here several times, and
+# a display of all fields costs a third of a loop over their names.
 _MAPPERS: Final[dict[type[Body], Callable[[Body], dict[str, Any]]]] = {}
+_LISTERS: Final[dict[type[Body], Callable[[Body], tuple[Any, ...]]]] = {}
 
 
 def _mapper(cls: type[Body]) -> Callable[[Body], dict[str, Any]]:
     items = ", ".join(f"{name!r}: body.{name}" for name in cls.field_names)
-    source = f"lambda body: {{{items}}}"
-    # The source is made of the names of declared fields and of nothing else.
-    mapper: Callable[[Body], dict[str, Any]] = eval(source)  # noqa: S307 - see above
-    _MAPPERS[cls] = mapper
+    _MAPPERS[cls] = mapper = _function(f"{{{items}}}")
     return mapper
+
+
+def _lister(cls: type[Body]) -> Callable[[Body], tuple[Any, ...]]:
+    items = "".join(f"body.{name}, " for name in cls.field_names)
+    _LISTERS[cls] = lister = _function(f"({items})")
+    return lister
+
+
+def _function(expression: str) -> Callable[[Body], Any]:
+    # The expression is made of the names of declared fields and of nothing else.
+    function: Callable[[Body], Any] = eval(f"lambda body: {expression}")  # noqa: S307 - see above
+    return function
 
 
 class Draft(NamedTuple):

@@ -145,9 +145,8 @@ class _Batch:
         )
         encoded: list[bytes] = []
         for draft in decision.drafts:
-            data = encode_record(stamp, draft)
-            encoded.append(data)
-            self._route(stamped(stamp, draft), data)
+            encoded.append(encode_record(stamp, draft))
+            self._route(stamped(stamp, draft))
             stamp.seq += 1
         self.seq = stamp.seq
         self.frames.append((len(encoded), frame_payload(encoded, len(encoded))))
@@ -158,12 +157,11 @@ class _Batch:
         else:
             self.callbacks.append((sender, item))
 
-    def _route(self, record: Record, encoded: bytes) -> None:
+    def _route(self, record: Record) -> None:
         self.records.append(record)
         address = addressee(record)
         if address is not None:
-            item = Delivered(address, record, encoded)
-            self.mail.setdefault(home(address), []).append(item)
+            self.mail.setdefault(home(address), []).append(Delivered(address, record))
 
 
 def _is_unclaimed(submitted: tuple[Decision, object]) -> bool:

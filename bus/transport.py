@@ -18,10 +18,10 @@ from typing import Any, Final, Protocol
 
 import zmq
 
-from circus.bus.codec import body_of, from_ledger, pack, record_of
+from circus.bus.codec import from_ledger, pack
 from circus.bus.machine import Delivered, Stamped
 from circus.bus.names import NAME_OF
-from circus.bus.record import Claim, Decision, Draft, fields_of
+from circus.bus.record import Claim, Decision, Draft, Record, values_of
 from circus.bus.values import Moment
 
 INTERNAL: Final = "inproc://switchboard"
@@ -161,9 +161,7 @@ class ZmqExchange:
 class ZmqWire:
     """A host's DEALER."""
 
-    def __init__(
-        self, host: str, dealer: Any, exchange: ZmqExchange, incarnation: int
-    ) -> None:
+    def __init__(self, host: str, dealer: Any, exchange: ZmqExchange, incarnation: int) -> None:
         self.route = host.encode()
         self.under_way = 0
         self._dealer = dealer
@@ -200,19 +198,23 @@ def _socket(context: zmq.Context[Any], kind: int) -> Any:
     return made
 
 
+# Between hosts of one incarnation a body is the number of its class and its values: the names,
+# which make a record readable for ever, are half of its bytes and most of the price of reading it.
+_CLASSES: Final = tuple(NAME_OF)
+_NAMES: Final = tuple(NAME_OF.values())
+_NUMBER_OF: Final = {cls: number for number, cls in enumerate(_CLASSES)}
+
+
 def _decision_out(decision: Decision) -> list[Any]:
     actor, cause, drafts, claim = decision
     place = None if claim is None else [claim.first_seq, *claim.now]
-    out = []
-    for body, *rest in drafts:
-        name, version = NAME_OF[type(body)]
-        out.append([name, version, fields_of(body), *rest])
+    out = [[_NUMBER_OF[type(body)], values_of(body), *rest] for body, *rest in drafts]
     return [actor, cause, out, place]
 
 
 def _decision_in(whole: Sequence[Any]) -> Decision:
     actor, cause, drafts, place = whole
-    taken = [Draft(body_of(name, v, data), *rest) for name, v, data, *rest in drafts]
+    taken = [Draft(_CLASSES[number](*values), *rest) for number, values, *rest in drafts]
     claim = None if place is None else Claim(place[0], Moment(*place[1:]))
     return Decision(actor, cause, tuple(taken), claim)
 
@@ -220,11 +222,14 @@ def _decision_in(whole: Sequence[Any]) -> Decision:
 def _item_out(item: Item) -> list[Any]:
     if isinstance(item, Stamped):
         return [STAMPED, item.actor, item.first_seq, item.now.wall, item.now.boot]
-    return [DELIVERED, item.address, item.encoded]
+    seq, cause, _, _, *rest, body = item.record
+    return [DELIVERED, item.address, seq, cause, _NUMBER_OF[type(body)], values_of(body), *rest]
 
 
 def _item_in(whole: Sequence[Any]) -> Item:
     if whole[0] == STAMPED:
         return Stamped(whole[1], whole[2], Moment(whole[3], whole[4]))
-    encoded: bytes = whole[2]
-    return Delivered(whole[1], record_of(from_ledger(encoded)), encoded)
+    _, address, seq, cause, number, values, *rest = whole
+    name, version = _NAMES[number]
+    record = Record._make((seq, cause, name, version, *rest, _CLASSES[number](*values)))
+    return Delivered(address, record)

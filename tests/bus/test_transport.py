@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circus.bus import commands, events
-from circus.bus.codec import Stamp, encode_record, pack, stamped
+from circus.bus.codec import Stamp, pack, stamped
 from circus.bus.machine import Delivered, Stamped
 from circus.bus.record import Decision, Draft
 from circus.bus.routing import ACTORS, WORLD, addressee, home
@@ -49,7 +49,7 @@ def decision(number: int, drafts: int = 1) -> Decision:
 def delivered(seq: int) -> Delivered:
     stamp = Stamp(seq, 1, "arbiter", Moment(5, 6), 3)
     draft = Draft(commands.WatcherIncr(seq), to="watcher:web#1", id=b"\x01", peer={"uid": 0})
-    return Delivered("watcher:web#1", stamped(stamp, draft), encode_record(stamp, draft))
+    return Delivered("watcher:web#1", stamped(stamp, draft))
 
 
 def test_decisions_arrive_in_order_with_their_sender(exchange: Exchange) -> None:
