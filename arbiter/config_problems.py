@@ -8,7 +8,6 @@ Never:     prints; never stops at the first problem.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 UNNAMED: Final = ""
@@ -88,5 +87,7 @@ class Document(NamedTuple):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing when no known word is close."""
+    from difflib import get_close_matches  # only a wrong file pays for it
+
     close = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""

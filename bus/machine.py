@@ -14,7 +14,6 @@ one core is a fact about that actor, not the end of the daemon (STYLE P12).
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -222,6 +221,8 @@ class Host:
     def _tell_failure(self, actor: Actor, input_seq: int) -> None:
         # Said by the core, not by the actor: an actor's frame would count as its answer to the
         # input, and a restart would not deliver the input again.
+        import traceback  # a failure may cost more than a start
+
         text = traceback.format_exc()[-TRACEBACK_CHARACTERS_MAX:]
         name = watcher_of(actor.address) or None
         draft = Draft(events.ActorFailed(input_seq, text, actor.address), watcher=name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgpack
@@ -35,11 +34,14 @@ def add(state_dir: str, reports: Iterable[Sequence[Any]]) -> None:
 
 def read(state_dir: str) -> list[Item]:
     """All reports, in order; a torn last message is left out. Empty where there is no file."""
-    path = Path(state_dir, NAME)
-    if not path.exists():
+    path = os.path.join(state_dir, NAME)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
         return []
     unpacker = msgpack.Unpacker(max_buffer_size=0)
-    unpacker.feed(path.read_bytes())
+    unpacker.feed(content)
     items: list[Item] = []
     for body in unpacker:
         if type(body) is not bytes:
@@ -50,4 +52,4 @@ def read(state_dir: str) -> list[Item]:
 
 def forget(state_dir: str) -> None:
     """They are in the ledger now."""
-    Path(state_dir, NAME).unlink(missing_ok=True)
+    os.unlink(os.path.join(state_dir, NAME))
