@@ -210,6 +210,7 @@ class Engine:
         """After `run`: give up what is the engine's own; its parts belong to who opened them."""
         self._waiter.close()
         self.calls.close()
+        self.parts.runtime.close()
 
     def end(self, code: int) -> None:
         """Leave the loop after this turn, once all that was said is in the ledger and told."""

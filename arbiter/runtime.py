@@ -57,6 +57,7 @@ class Hub(Exchange, Protocol):
     def prompt(self) -> bool: ...
     def wire(self, host: str, /) -> Wire: ...
     def receive(self) -> Sequence[tuple[str, Decision]]: ...
+    def close(self) -> None: ...
 
 
 class ReaperPort(Hands, Protocol):
@@ -208,6 +209,10 @@ class Runtime:
     def command(self, address: str, body: Command) -> None:
         """A command of the composition root to one actor."""
         self.say((Draft(body, to=address),))
+
+    def close(self) -> None:
+        """Give the transport up; everything else belongs to who opened it."""
+        self._exchange.close()
 
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which `pump` should be called again even if nothing happens."""

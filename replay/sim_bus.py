@@ -106,6 +106,9 @@ class SimExchange:
         letters = self._bus.fetch(SWITCHBOARD, self._incarnation)
         return [(letter.sender, one) for letter in letters for one in letter.content]
 
+    def close(self) -> None:
+        """Nothing to close: what is under way outlives the core."""
+
 
 class SimWire:
     """A host's end: implements bus.transport.Wire."""

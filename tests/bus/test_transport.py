@@ -116,14 +116,16 @@ def test_a_stale_incarnation_is_refused_at_the_door(context: zmq.Context[Any]) -
     actors = exchange.wire(ACTORS)
     stale = context.socket(zmq.DEALER)
     stale.connect(INTERNAL)
-    stale.send(pack([2, [["watcher:web#1", 1, []]]]))
-    assert exchange._router.poll(DEADLINE_MS)
-    actors.send([decision(1)])
+    try:
+        stale.send(pack([2, [["watcher:web#1", 1, []]]]))
+        assert zmq.zmq_poll([(exchange._router, zmq.POLLIN)], DEADLINE_MS)
+        actors.send([decision(1)])
 
-    assert [(ACTORS, decision(1))] == list(exchange.receive())
-    assert exchange.stale == 1
-    stale.close(0)
-    exchange.close()
+        assert [(ACTORS, decision(1))] == list(exchange.receive())
+        assert exchange.stale == 1
+    finally:
+        stale.close(0)
+        exchange.close()
 
 
 @given(st.lists(st.integers(1, 3), max_size=8))
