@@ -177,9 +177,7 @@ class Host:
         self._step(actor)
 
     def _folded(self, actor: Actor, state: Any, decision: Decision, place: Claim) -> Any:
-        stamp = Stamp(
-            place.first_seq, decision.cause, actor.address, place.now, self._incarnation
-        )
+        stamp = Stamp(place.first_seq, decision.cause, actor.address, place.now, self._incarnation)
         evolve = actor.core.evolve
         for draft in decision.drafts:
             state = evolve(state, stamped(stamp, draft))

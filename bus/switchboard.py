@@ -140,9 +140,7 @@ class _Batch:
         assert place.first_seq == self.seq, (place, self.seq, decision)
         if decision.claim is None:
             self._answer(sender, Stamped(decision.actor, *place))
-        stamp = Stamp(
-            place.first_seq, decision.cause, decision.actor, place.now, self._incarnation
-        )
+        stamp = Stamp(place.first_seq, decision.cause, decision.actor, place.now, self._incarnation)
         encoded: list[bytes] = []
         for draft in decision.drafts:
             encoded.append(encode_record(stamp, draft))
