@@ -24,7 +24,7 @@ DEATH_MS_MAX: Final = 20_000
 SLOW: Final = [HealthCheck.too_slow]
 settings.register_profile("dev", max_examples=100, deadline=None, suppress_health_check=SLOW)
 settings.register_profile(
-    "ci", max_examples=300, deadline=None, print_blob=True, suppress_health_check=SLOW
+    "ci", max_examples=150, deadline=None, print_blob=True, suppress_health_check=SLOW
 )
 settings.register_profile(
     "night",

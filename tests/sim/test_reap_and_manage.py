@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -118,3 +119,5 @@ class ReapAndManage(RuleBasedStateMachine):
 
 TestReapAndManage = ReapAndManage.TestCase
 TestReapAndManage.settings = settings(stateful_step_count=50)
+# The long profiles take minutes on a machine that is busy with other tests.
+TestReapAndManage.pytestmark = pytest.mark.timeout(900)
