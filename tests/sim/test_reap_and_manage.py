@@ -18,6 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from circus.replay.check import uphold
 from circus.replay.world import World
 
+# The long profiles take minutes on a machine that is busy with other tests.
+pytestmark = pytest.mark.timeout(900)
+
 NAMES = st.sampled_from(["web", "single"])
 SIGNALS = st.sampled_from([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT])
 PROGRAMS = st.sampled_from(
@@ -119,5 +122,3 @@ class ReapAndManage(RuleBasedStateMachine):
 
 TestReapAndManage = ReapAndManage.TestCase
 TestReapAndManage.settings = settings(stateful_step_count=50)
-# The long profiles take minutes on a machine that is busy with other tests.
-TestReapAndManage.pytestmark = pytest.mark.timeout(900)
