@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from circus.arbiter.config_later import (
     LATER_CIRCUS,
+    LATER_SECTIONS,
     LATER_WATCHER,
     WITHOUT_EFFECT_CIRCUS,
     WITHOUT_EFFECT_WATCHER,
@@ -103,8 +104,12 @@ def _sections() -> Iterator[str]:
 
 def _others() -> Iterator[str]:
     yield "## Not in this version\n"
-    yield "Circus's `[socket:NAME]` and `[plugin:NAME]` sections are refused, and so are these"
-    yield "options unless they are switched off:\n"
+    yield "Circus's sections for sockets and plugins (ini `[socket:NAME]`, `[plugin:NAME]`, TOML"
+    yield "`[socket.NAME]`, `[plugin.NAME]`) are refused after their types have been checked, with"
+    yield "file, line and section:\n"
+    for kind, remedy in LATER_SECTIONS.items():
+        yield f"* `[{kind}:…]`: {remedy}"
+    yield "\nRefused with file, line, section and option, unless they are switched off:\n"
     yield f"* of a watcher: {_listed(LATER_WATCHER)}"
     yield f"* of `[circus]`: {_listed(LATER_CIRCUS)}\n"
     yield "Accepted and without effect:\n"

@@ -129,7 +129,7 @@ class _Wish(NamedTuple):
 
     def _problem(self, text: str) -> Problem:
         setting = self.section.settings[self.key]
-        return Problem(setting.file, setting.line, self.section.title, self.key, text)
+        return Unreadable(setting.file, setting.line, self.section.title, self.key, text)
 
 
 def _wishes(main: str, reader: _IniFiles | _TomlFiles) -> list[_Wish]:

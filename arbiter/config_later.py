@@ -37,6 +37,11 @@ LATER_CIRCUS: Final[Mapping[str, str]] = {
     "loggerconfig": "logging configurations",
     "ssh_server": "remote access by ssh",
 }
+# Sections of a later version, and what to do until it is there.
+LATER_SECTIONS: Final[Mapping[str, str]] = {
+    "socket": "remove the section and let the program open the socket itself",
+    "plugin": "remove the section, or make it a watcher whose program reads `circus.subscribe`",
+}
 # Options that Circus accepts too, and that change nothing there or here.
 WITHOUT_EFFECT_WATCHER: Final = (
     "check_flapping", "flapping.*", "retry_in", "executable", "stream_backend", "use_papa",
@@ -61,7 +66,8 @@ def later_setting(name: str, value: object) -> str | None:
 
 def later_section(kind: str) -> str:
     """The sentence about `[socket:…]` and `[plugin:…]`."""
-    return f"cannot use [{kind}] sections: this version does not have {kind}s yet; remove it"
+    remedy = LATER_SECTIONS[kind]
+    return f"cannot use [{kind}] sections: this version does not have {kind}s yet; {remedy}"
 
 
 def is_without_effect(name: str, value: object) -> bool:

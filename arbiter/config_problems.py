@@ -38,12 +38,12 @@ class ConfigProblems(ValueError):
 
     @property
     def unreadable(self) -> bool:
-        """Whether the main file itself could not be read (EX_NOINPUT instead of EX_CONFIG)."""
+        """Whether a file is missing or cannot be read (EX_NOINPUT instead of EX_CONFIG)."""
         return any(isinstance(problem, Unreadable) for problem in self.problems)
 
 
 class Unreadable(Problem):
-    """The configuration file itself could not be read."""
+    """The configuration file itself, or one that it includes, could not be read."""
 
 
 class Setting(NamedTuple):

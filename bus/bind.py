@@ -6,7 +6,8 @@ Never:     decodes a message; bus.dial is the other end.
 
 The options are those of RELIABILITY.md, 1.5, each for a measured reason: without IPC_FILTER_UID
 another user's idle connections make libzmq abort the process (finding 3), and without MAXMSGSIZE
-one frame may be of any size.
+one frame may be of any size. On ctl it is four times what is decoded: a request that is too long is
+answered with that fault, and only beyond all measure is the connection closed without a word.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import zmq
 
 from circus.bus.dial import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_path
 
-CTL_BYTES_MAX: Final = 256 * 1024
+# bus.codec decodes a quarter of it (OUTSIDE_BYTES_MAX) and refuses the rest with a sentence.
+CTL_BYTES_MAX: Final = 1024 * 1024
 SUBSCRIPTION_BYTES_MAX: Final = 4096
 CTL_RECEIVED_MAX: Final = 64
 CTL_SENT_MAX: Final = 256

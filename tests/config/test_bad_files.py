@@ -132,7 +132,8 @@ TOML_CASES = {
     "a socket": (
         "[socket.web]\nport = 80",
         "1: [socket.web] cannot use [socket] sections: "
-        "this version does not have sockets yet; remove it",
+        "this version does not have sockets yet; "
+        "remove the section and let the program open the socket itself",
     ),
     "plain tcp": (
         '[circus]\nendpoint = "tcp://127.0.0.1:5555"',
@@ -200,7 +201,8 @@ INI_CASES = {
     "a plugin": (
         "[plugin:x]\nuse = a.b",
         "1: [plugin:x] cannot use [plugin] sections: "
-        "this version does not have plugins yet; remove it",
+        "this version does not have plugins yet; "
+        "remove the section, or make it a watcher whose program reads `circus.subscribe`",
     ),
 }
 
@@ -241,6 +243,25 @@ def test_a_file_that_cannot_be_read_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigProblems) as caught:
         load(str(dangling), {}, vault=Vault.in_memory())
     assert caught.value.unreadable
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_missing_or_unreadable_include_counts_as_an_unreadable_file(
+    tmp_path: Path, *, folder: bool
+) -> None:
+    """
+    EX_NOINPUT too, unlike a fault in what could be read.
+    """
+    if folder:
+        (tmp_path / "gone.toml").mkdir()
+    path = written(tmp_path, "main.toml", 'circus.include = ["gone.toml"]')
+    with pytest.raises(ConfigProblems) as caught:
+        load(str(path), {}, vault=Vault.in_memory())
+    assert caught.value.unreadable
+    path = written(tmp_path, "other.toml", "[watcher.a]\n")
+    with pytest.raises(ConfigProblems) as caught:
+        load(str(path), {}, vault=Vault.in_memory())
+    assert not caught.value.unreadable
 
 
 def test_an_included_directory_or_dangling_link_is_a_problem_of_the_main_file(

@@ -17,6 +17,8 @@ import msgpack
 import pytest
 import zmq
 
+from circus.bus.bind import CTL_BYTES_MAX
+from circus.bus.codec import OUTSIDE_BYTES_MAX
 from circus.bus.dial import dial_ctl
 from circus.bus.record import fields_of
 from circus.bus.wire import decode_reply
@@ -62,6 +64,8 @@ WRONG: Final[dict[str, tuple[bytes, str]]] = {
     "too deep": (request("list", {"name": deep(20)}), "deeper"),
     "much too deep": (request("list", {"name": 1})[:-1] + b"\x91" * 5_000 + b"\xc0", "cannot"),
     "no number of seconds": (request("quit", {"graceful_timeout": float("nan")}), "seconds"),
+    "too long": (request("list", {"name": "x" * OUTSIDE_BYTES_MAX}), "at most 262144"),
+    "as long as can be": (bytes(CTL_BYTES_MAX), "at most 262144"),
     "bad signal": (request("signal", {"name": "one", "signum": 999}), "signal invalid"),
     "deadline of text": (request("list", deadline_ns="soon"), "deadline_ns"),
 }
@@ -82,8 +86,8 @@ def test_what_is_wrong_is_answered_with_the_fault_and_has_no_effect(launch: Laun
         assert "error" == reply["status"], (name, reply)
         assert word in reply["reason"], (name, reply["reason"])
         assert reply["tb"] is None
-    # libzmq hangs up on a longer one before anybody has to read it (RELIABILITY.md, 1.5).
-    assert [] == daemon.raw([request("list", {"name": "x" * 300_000})], seconds=1)
+    # libzmq hangs up on a longer one before anybody has to read it (docs/wire.md).
+    assert [] == daemon.raw([request("list", {"name": "x" * CTL_BYTES_MAX})], seconds=1)
     for frames in ([b"", request("list")], [request("list"), b"more"], [b"", b"", b""]):
         assert "error" == decode_reply(daemon.raw(frames)).body["status"]
     assert pids == daemon.pids("one")
@@ -154,7 +158,7 @@ BAD_FILES: Final[dict[str, tuple[str, int, list[str]]]] = {
         78, ["httpd", "numprocess", "numprocesses", "cmd"],
     ),
     "no toml": ("[watcher.a\n", 78, ["under-test.toml"]),
-    "missing include": ('[circus]\ninclude = ["nosuch.toml"]\n', 78, ["nosuch.toml"]),
+    "missing include": ('[circus]\ninclude = ["nosuch.toml"]\n', 66, ["nosuch.toml"]),
     "plain tcp": ('[circus]\nendpoint = "tcp://127.0.0.1:5555"\n', 78, ["insecure-tcp"]),
 }  # fmt: skip
 
