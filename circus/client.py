@@ -1,11 +1,13 @@
 """Room: front -- asking a daemon: one call, one answer, safe to repeat.
 
-Knows:     bus.wire, bus.dial.
+Knows:     bus.wire, bus.dial; circus.places when nobody answers.
 Known by:  circusctl, plugins, users.
 Never:     decides, imports the vocabulary (a plain command starts in the time of its libraries).
 
 Lazy pirate: when no answer comes, a new socket and the same request with the same id. A command is
 carried out at most once per id, so that a repetition gets the stored outcome (docs/wire.md).
+Where the lock in the state directory is free, circusd has ended, and nobody is waited for in vain;
+one that has never been there may be about to start.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ TIMEOUT_SECONDS: Final = 5.0
 # An answer takes under a millisecond; after this long the socket is taken for dead.
 TRY_SECONDS_MIN: Final = 1.0
 TRIES: Final = 3
+# So long a daemon that is just being started may need to take its lock.
+REACH_SECONDS: Final = 1.0
 NS: Final = 1_000_000_000
 
 
@@ -36,7 +40,7 @@ class Client:
     """A caller of one daemon. Not for several threads at once: give each its own."""
 
     def __init__(self, place: str | os.PathLike[str], timeout: float = TIMEOUT_SECONDS) -> None:
-        self.endpoint = doors_of(place).ctl
+        self.endpoint, _, self._state_dir = doors_of(place)
         self.timeout = timeout
         self._context: zmq.Context[Any] | None = None
         self._socket: Any = None
@@ -72,10 +76,24 @@ class Client:
             if reply is not None:
                 return reply
             self._hang_up()
+            self._check_running()
         raise CallError(
             f"cannot reach circusd at {self.endpoint}: no answer in {self.timeout:g} s; "
             "is it running, and is this its endpoint?"
         )
+
+    def _check_running(self) -> None:
+        """Give up on a daemon that has ended. Its keeper holds the lock as long as it lives."""
+        if self._state_dir is None:
+            return
+        from circus.places import is_locked, places_in
+
+        lock = places_in(self._state_dir).lock
+        if os.path.exists(lock) and not is_locked(lock):
+            raise CallError(
+                f"cannot reach circusd at {self.endpoint}: it has ended (its lock in "
+                f"{self._state_dir} is free); start it again"
+            )
 
     def send(self, command: str, **properties: Any) -> None:
         """Ask without waiting for an answer. It is kept until the daemon is reached or `close`."""
@@ -94,7 +112,8 @@ class Client:
         dialled = self._dialled()
         end = time.monotonic() + seconds
         # IMMEDIATE: nothing is queued to a peer that is not there, so sending waits for one.
-        dialled.setsockopt(zmq.SNDTIMEO, max(1, round(seconds * 1000)))
+        patience = min(seconds, REACH_SECONDS)
+        dialled.setsockopt(zmq.SNDTIMEO, max(1, round(patience * 1000)))
         try:
             dialled.send(request)
             while (left := end - time.monotonic()) > 0 and dialled.poll(round(left * 1000) + 1):

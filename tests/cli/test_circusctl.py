@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +115,21 @@ def test_nobody_there_ends_with_1(state_dir: Any, capsys: pytest.CaptureFixture[
     """With a sentence about what to do."""
     assert 1 == run(["--state-dir", str(state_dir), "--timeout", "0.1", "list"])
     assert capsys.readouterr().err.startswith("error: cannot reach circusd at ipc://")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_daemon_that_has_ended_is_not_waited_for(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], *, held: bool
+) -> None:
+    """Its lock is free; while somebody holds it an answer may still come."""
+    with (state_dir / "lock").open("w") as lock:
+        if held:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        timeout = "0.1" if held else "100000"
+        assert 1 == run(["--state-dir", str(state_dir), "--timeout", timeout, "list"])
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot reach circusd at ipc://")
+    assert held != (f"it has ended (its lock in {state_dir} is free)" in said)
 
 
 @pytest.mark.parametrize(
