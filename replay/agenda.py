@@ -1,6 +1,6 @@
 """Room: replay -- the world's heap of happenings, its clocks, its chance and its crash points.
 
-Knows:     bus.values.
+Knows:     bus.values, replay.coverage.
 Known by:  every part of the simulated world.
 Never:     reads a real clock, has a second source of chance.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from circus.bus.values import Moment
+from circus.replay.coverage import Coverage
 
 WALL_START: Final = 1_700_000_000_000_000_000
 BOOT_START: Final = 100_000_000_000
@@ -37,6 +38,7 @@ class Agenda:
         self.touched = 0
         self.crash_at: int | None = None  # the seam call that does not return
         self.last_seams: list[str] = []
+        self.coverage = Coverage()
         self._heap: list[tuple[int, float, int, Happening]] = []
         self._count = 0
 

@@ -125,6 +125,9 @@ class Checker:
     def stepped(self, world: World) -> None:
         """One happening is over."""
 
+    def examined(self, world: World) -> None:
+        """Every 10,000 decisions and at the end of a run: a look at the whole history is allowed."""
+
     def rested(self, world: World) -> None:
         """Faults and commands have stopped, and everybody had time to react."""
 
