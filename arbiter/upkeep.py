@@ -18,13 +18,13 @@ from circus.bus.values import Moment, Nanoseconds
 class Upkeep:
     """Owned by a loop, which asks after every wake-up."""
 
-    __slots__ = ("_ledger", "_retry_due", "_runtime", "_syncer")
+    __slots__ = ("_ledger", "_runtime", "_syncer", "retry_due")
 
     def __init__(self, ledger: Ledger, syncer: Syncing, runtime: Runtime) -> None:
         self._ledger = ledger
         self._syncer = syncer
         self._runtime = runtime
-        self._retry_due: Nanoseconds = 0
+        self.retry_due: Nanoseconds = 0  # boot ns at which a failed disk is tried again; 0: none
 
     def settle(self, now: Moment) -> int:
         """The seq that may be told as safe: what is synced; all there is while nothing can be."""
@@ -32,22 +32,18 @@ class Upkeep:
         self._syncer.nudge()
         synced = ledger.settle(now)
         if not ledger.degraded:
-            self._retry_due = 0
+            self.retry_due = 0
             return synced
         self._retry(now)
         return ledger.head if ledger.degraded else synced
 
-    def next_due(self) -> Nanoseconds | None:
-        """Boot ns at which a failed disk is tried again."""
-        return self._retry_due or None
-
     def _retry(self, now: Moment) -> None:
         """Supervision goes on without the disk; now and then a new file is tried."""
-        if not self._retry_due:
-            self._retry_due = now.boot + RETRY_NS
-        elif now.boot >= self._retry_due:
+        if not self.retry_due:
+            self.retry_due = now.boot + RETRY_NS
+        elif now.boot >= self.retry_due:
             gap = self._ledger.retry(now)
-            self._retry_due = 0 if gap else now.boot + RETRY_NS
+            self.retry_due = 0 if gap else now.boot + RETRY_NS
             if gap is not None:
                 self._runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
                 self._runtime.pump()

@@ -194,7 +194,7 @@ def test_a_failing_disk_is_tried_again_and_its_gap_told(opened: Open) -> None:
     assert core.ask("signal", name="web", signum=1)["time"]
 
     def hurry() -> None:
-        core.engine._retry_due = 1
+        core.engine.upkeep.retry_due = 1
 
     core.inside(hurry)
     assert core.ask("stop", name="web")["status"] == "ok"
