@@ -1,6 +1,6 @@
 """Room: replay -- what really happened in the simulated kernel, for those who check.
 
-Knows:     nothing.
+Knows:     bus.record.
 Known by:  replay.sim_kernel (writes), the invariants (read).
 Never:     is seen by production code.
 
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+from circus.bus.record import Record
 
 
 class Forked(NamedTuple):
@@ -90,7 +92,76 @@ class CoreLost(NamedTuple):
     pid: int
 
 
+# --- clients: said by whoever simulates them --------------------------------------------------------
+
+
+class Asked(NamedTuple):
+    """A client has sent a command, for the first time or again under the same id."""
+
+    client: str  # whose ids these are: one per uid or key
+    id: bytes
+
+
+class Replied(NamedTuple):
+    """A client has got an answer.
+
+    `phase`: `accepted`, `refused`, `finished`. `seq` is the record that the answer tells of;
+    `durable`: it confirms a change of desired state. `content` is what it says, without the time
+    of the answer and the header: equal answers are equal bytes.
+    """
+
+    client: str
+    id: bytes
+    phase: str
+    seq: int
+    content: bytes
+    durable: bool = True
+
+
+# --- subscribers: said by whoever simulates them ----------------------------------------------------
+
+
+class Handed(NamedTuple):
+    """A subscriber of the SDK has handed a record to its user."""
+
+    subscriber: str
+    record: Record
+
+
+class Severed(NamedTuple):
+    """A subscriber was told that it cannot go on: `trimmed`, `reset` or `diverged`, and begins
+    anew after `seq`."""
+
+    subscriber: str
+    reason: str
+    seq: int
+
+
+class Dropped(NamedTuple):
+    """A message of the event stream with the records up to `seq` did not reach a raw subscriber."""
+
+    subscriber: str
+    seq: int
+    boot: int
+
+
+class Noticed(NamedTuple):
+    """A raw subscriber knows, from a later message or a heartbeat, that it has missed records up
+    to `seq` (or that the stream has begun anew)."""
+
+    subscriber: str
+    seq: int
+    boot: int
+
+
+class Received(NamedTuple):
+    """The transport has handed a message of incarnation `sent` to one of incarnation `taken`."""
+
+    sent: int
+    taken: int
+
+
 Fact: TypeAlias = (
     Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Noted | Obeyed | Settled
-    | CoreLost
+    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Received
 )  # fmt: skip
