@@ -14,14 +14,25 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import attr
-
 from circus.bus import commands, events
 from circus.bus.machine import Actor
 from circus.bus.record import Record
 from circus.bus.routing import addressee
+from circus.bus.shapes import entity, field
 from circus.bus.timers import Timers
 from circus.bus.values import Address
+
+
+class Unfoldable(RuntimeError):
+    """A fact that no core of this version can believe: it would not at the next start either."""
+
+    def __init__(self, record: Record, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        super().__init__(
+            f"cannot believe record {record.seq} ({record.name}) of {record.actor}: {what}; "
+            "run the version that wrote it, or move ledger/ away to begin anew"
+        )
+
 
 _SPAWN_OUTCOMES = (
     events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun,
@@ -35,7 +46,7 @@ OF_PROCESSES: Final = (
 )  # fmt: skip
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Spawns:
     """Which spawns have no outcome yet, which processes are not reaped yet, which signals are open.
 
@@ -44,10 +55,10 @@ class Spawns:
     the command of a signal whose outcome is not in the ledger.
     """
 
-    undecided: dict[int, Record] = attr.Factory(dict)
-    alive: dict[int, Record] = attr.Factory(dict)
-    exited: set[int] = attr.Factory(set)
-    signals: dict[int, Record] = attr.Factory(dict)
+    undecided: dict[int, Record] = field(factory=dict)
+    alive: dict[int, Record] = field(factory=dict)
+    exited: set[int] = field(factory=set)
+    signals: dict[int, Record] = field(factory=dict)
 
     @property
     def settled(self) -> bool:
@@ -78,14 +89,14 @@ class Spawns:
             self.exited.discard(spawn_id)
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Past:
     """What a core needs to go on where the ledger ends."""
 
-    actors: dict[Address, Actor] = attr.Factory(dict)
-    unanswered: dict[Address, deque[Record]] = attr.Factory(dict)
-    timers: Timers = attr.Factory(Timers)
-    spawns: Spawns = attr.Factory(Spawns)
+    actors: dict[Address, Actor] = field(factory=dict)
+    unanswered: dict[Address, deque[Record]] = field(factory=dict)
+    timers: Timers = field(factory=Timers)
+    spawns: Spawns = field(factory=Spawns)
     leaving: bool = False  # the arbiter has stopped everything, the core has not said its last
     incarnation: int = 0
     after: int = 0  # what was said before is not believed: the ledger has a hole there
@@ -111,7 +122,13 @@ class Fold:
         self._birth = birth
 
     def fold(self, record: Record) -> None:
-        """Believe one record of the past."""
+        """Believe one record of the past; Unfoldable names the one that cannot be believed."""
+        try:
+            self._fold(record)
+        except Exception as error:
+            raise Unfoldable(record, error) from error
+
+    def _fold(self, record: Record) -> None:
         found = self.found
         body = record.body
         if isinstance(body, events.CoreStarted):

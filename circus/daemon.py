@@ -17,7 +17,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import attr
 import zmq
 
 from circus.arbiter.config_cache import last_good, load_cached
@@ -30,7 +29,9 @@ from circus.bus.clock import boot_id
 from circus.bus.codec import records_of
 from circus.bus.events import SignalReceived
 from circus.bus.ledger import StorageFailed
+from circus.bus.past import Unfoldable
 from circus.bus.record import Record
+from circus.bus.shapes import altered
 from circus.bus.values import ARBITER
 from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
@@ -148,6 +149,9 @@ def main(argv: Sequence[str]) -> int:
     except (VaultError, StorageFailed, PidfileError) as error:
         _complain(f"circusd: {error}")
         return os.EX_CANTCREAT
+    except Unfoldable as error:
+        _complain(f"circusd: {error}")
+        return os.EX_SOFTWARE
     except zmq.ZMQError as error:
         _complain(f"circusd: cannot listen: {error}; is another daemon there?")
         return os.EX_UNAVAILABLE
@@ -218,8 +222,10 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
 
 def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
     # From the first record on: what was found out about the ledger is among them.
-    engine = open_engine(attr.evolve(wiring, observers=(log,)))
+    engine = open_engine(altered(wiring, observers=(log,)))
     switchboard = engine.parts.runtime.switchboard
+    # From here on only the kinds that it shows: nobody pays for the others.
+    switchboard.observers.remove(log)
     switchboard.watch(log.observe, log.watches)
     switchboard.watch(Hangup(source, engine, log).observe, (events.SignalReceived,))
     engine.when_idle(log.start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from circus.bus import commands, events
 from circus.bus.chance import Chance
 from circus.bus.codec import Stamp, stamped
 from circus.bus.machine import Actor
-from circus.bus.past import Fold, refold
+from circus.bus.past import Fold, Unfoldable, refold
 from circus.bus.record import Body, Draft, Record
 from circus.bus.timers import HEAP_SLACK, Timers
 from circus.bus.values import ARBITER, CLOCK, CORE, REAPER, Moment
@@ -107,6 +108,31 @@ def test_what_is_answered_and_what_is_not_is_everything(
     own = [record.seq for record in story.records if record.actor == WEB]
     assert own == found.actors[WEB].state
     assert own == refold(WEB, story.records, blank())
+
+
+class Doubter(Nothing):
+    """A policy that cannot believe one of its own records."""
+
+    def evolve(self, state: list[int], record: Record, /) -> list[int]:
+        if isinstance(record.body, events.WatcherResized):
+            raise LookupError("no such slot")  # noqa: TRY004 - any kind will do
+        return super().evolve(state, record)
+
+
+def test_a_record_that_cannot_be_believed_is_named() -> None:
+    """
+    Its seq, who said it, and why: every further start would end there too.
+    """
+    story = Story()
+    story.say(added(), ARBITER)
+    seq = story.say(events.WatcherResized(3), ARBITER)
+    fold = Fold([Actor(ARBITER, Doubter(), [])], birth)
+    fold.fold(story.records[0])
+    with pytest.raises(Unfoldable) as caught:
+        fold.fold(story.records[1])
+    assert str(caught.value).startswith(
+        f"cannot believe record {seq} (watcher.resized) of {ARBITER}: LookupError: no such slot; "
+    )
 
 
 def test_a_removed_watcher_leaves_nothing_to_answer() -> None:
