@@ -34,16 +34,20 @@ class Upkeep:
         if not ledger.degraded:
             self.retry_due = 0
             return synced
-        self._retry(now)
-        return ledger.head if ledger.degraded else synced
+        return synced if self._retry(now) else ledger.head
 
-    def _retry(self, now: Moment) -> None:
-        """Supervision goes on without the disk; now and then a new file is tried."""
+    def _retry(self, now: Moment) -> bool:
+        """Supervision goes on without the disk; now and then a new file is tried. True: it did."""
         if not self.retry_due:
             self.retry_due = now.boot + RETRY_NS
-        elif now.boot >= self.retry_due:
-            gap = self._ledger.retry(now)
-            self.retry_due = 0 if gap else now.boot + RETRY_NS
-            if gap is not None:
-                self._runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
-                self._runtime.pump()
+            return False
+        if now.boot < self.retry_due:
+            return False
+        gap = self._ledger.retry(now)
+        if gap is None:
+            self.retry_due = now.boot + RETRY_NS
+            return False
+        self.retry_due = 0
+        self._runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
+        self._runtime.pump()
+        return True

@@ -1,7 +1,7 @@
 """Room: process -- the core as a child of the keeper: started, restarted, never believed.
 
 Knows:     process.spawn, process.launch.
-Known by:  process.keeper (starts the first one), process.keeper_loop.
+Known by:  process.keeper (starts the first one), process.keeper_loop, process.keeping.
 Never:     imports msgpack: the core is started before the keeper has it.
 
 A core that had reported ready is started again at once, always: whatever killed it, its workers run
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -44,27 +43,15 @@ class KeeperOptions(NamedTuple):
     pauses: Sequence[int] = PAUSES
 
 
-class CoreChild:
-    """The present core, or the time at which the next one is due."""
+class CoreLife:
+    """The present core as the rules see it, or the time at which the next one is due."""
 
-    __slots__ = (
-        "_argv", "_failures", "_pauses", "_spawner", "due", "link_fd", "lost", "pid", "pidfd",
-        "ready",
-    )  # fmt: skip
+    __slots__ = ("_failures", "_pauses", "due", "lost", "pid", "ready")
 
-    def __init__(
-        self,
-        argv: Callable[[int], Sequence[str]],
-        spawner: Spawner,
-        pauses: Sequence[int] = PAUSES,
-    ) -> None:
-        self._argv = argv
-        self._spawner = spawner
-        self._pauses = pauses
+    def __init__(self, pauses: Sequence[int] = PAUSES) -> None:
         self._failures = 0
+        self._pauses = pauses
         self.pid = 0
-        self.pidfd = -1
-        self.link_fd = -1
         self.ready = False
         self.due: int | None = None  # boot ns: of its start while it is down, of its kill while up
         self.lost: list[tuple[int, int | None, int | None]] = []
@@ -73,6 +60,57 @@ class CoreChild:
     def up(self) -> bool:
         return self.pid != 0
 
+    def begun(self, pid: int) -> None:
+        """It runs."""
+        self.pid = pid
+        self.due = None
+        self.ready = False
+
+    def kill(self) -> None:
+        """A core is made to be killed; its end is seen like any other."""
+        self.due = None
+
+    def expect_exit(self, boot: int) -> None:
+        """Its link is closed: if it does not end by itself, it is killed."""
+        if self.up and self.due is None:
+            self.due = boot + EXIT_WITHIN
+
+    def ended(self, code: int | None, signum: int | None) -> None:
+        """The next one is told of it, until one is ready."""
+        pid, self.pid, self.due = self.pid, 0, None
+        self.lost.append((pid, code, signum))
+
+    def put_off(self, boot: int) -> None:
+        """Decide when the next one starts."""
+        if self.ready:
+            self._failures = 0
+            self.due = boot
+            return
+        self.due = boot + self._pauses[min(self._failures, len(self._pauses) - 1)]
+        self._failures += 1
+
+    def hopeless(self, code: int | None) -> bool:
+        """The very first core refused its configuration: a second one would too."""
+        return len(self.lost) == 1 and not self.ready and code in HOPELESS
+
+
+class CoreChild(CoreLife):
+    """A core that is a process."""
+
+    __slots__ = ("_argv", "_spawner", "link_fd", "pidfd")
+
+    def __init__(
+        self,
+        argv: Callable[[int], Sequence[str]],
+        spawner: Spawner,
+        pauses: Sequence[int] = PAUSES,
+    ) -> None:
+        super().__init__(pauses)
+        self._argv = argv
+        self._spawner = spawner
+        self.pidfd = -1
+        self.link_fd = -1
+
     def start(self) -> int:
         """Start one; our end of its link. The other end is inheritable for this moment only."""
         kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -80,21 +118,14 @@ class CoreChild:
         with theirs:
             theirs.set_inheritable(True)
             launch = Launch(tuple(self._argv(theirs.fileno())), os.environ)
-            self.pid = self._spawner.spawn(launch)
-        self.pidfd = os.pidfd_open(self.pid)
+            pid = self._spawner.spawn(launch)
+        self.begun(pid)
+        self.pidfd = os.pidfd_open(pid)
         self.link_fd = ours.detach()
-        self.due = None
-        self.ready = False
         return self.link_fd
 
-    def expect_exit(self) -> None:
-        """Its link is closed: if it does not end by itself, it is killed."""
-        if self.up and self.due is None:
-            self.due = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + EXIT_WITHIN
-
     def kill(self) -> None:
-        """A core is made to be killed; its end is seen like any other."""
-        self.due = None
+        super().kill()
         if self.up:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -103,25 +134,11 @@ class CoreChild:
         seen = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         assert seen is not None
         os.close(self.pidfd)
-        pid, self.pid, self.pidfd, self.due = self.pid, 0, -1, None
+        self.pidfd = -1
         exited = seen.si_code == os.CLD_EXITED
         ending = (seen.si_status, None) if exited else (None, seen.si_status)
-        self.lost.append((pid, ending[0], ending[1]))
+        self.ended(*ending)
         return ending
-
-    def put_off(self) -> None:
-        """Decide when the next one starts."""
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        if self.ready:
-            self._failures = 0
-            self.due = now
-            return
-        self.due = now + self._pauses[min(self._failures, len(self._pauses) - 1)]
-        self._failures += 1
-
-    def hopeless(self, code: int | None) -> bool:
-        """The very first core refused its configuration: a second one would too."""
-        return len(self.lost) == 1 and not self.ready and code in HOPELESS
 
 
 class Start(NamedTuple):
