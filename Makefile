@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help install run test lint types tests fmt docs bench clean ratchet
+.PHONY: help install run test lint types tests fmt docs bench mutants clean ratchet
 
 help:     ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ docs: install  ## print the diagrams, and check that the pages, the code and the
 
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench
+
+mutants: install  ## hunt every mutant in the simulated world; a survivor fails
+	@$(PYTHON) -m circus.replay.mutants --all
 
 ratchet: install  ## write down today's breaches of the house rules (never upwards without a reason)
 	@$(PYTHON) tests/test_tidy.py

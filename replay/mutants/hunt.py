@@ -1,0 +1,88 @@
+"""Room: replay -- the hunt for one mutant: worlds from fresh seeds until an invariant fails.
+
+Knows:     replay.drive, replay.checkers; the mutant is in production's place by now.
+Known by:  `python -m circus.replay.mutants`, after replay.mutants.disguise.
+Never:     takes any failure for a kill: the invariant must be one that the mutant names.
+
+A step is one decision of production code, appended and delivered. A world in which something else
+fails is left for the next seed; what failed is told if the mutant survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from circus.bus.record import Record
+from circus.replay.checkers import Checker, Truth, Violation
+from circus.replay.drive import drive
+from circus.replay.invariants import every_checker
+from circus.replay.mutants.mutant import Killed, Mutant
+from circus.replay.world import Cast
+
+WORLD_STEPS = 400
+
+
+class Hunt(NamedTuple):
+    """How it ended: `killed`, or what else went wrong, first lines with their seeds."""
+
+    killed: Killed | None
+    steps: int
+    others: tuple[str, ...]
+
+
+class Tally:
+    """Counts decisions over many worlds."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def checkers(self, truth: Truth) -> Sequence[Checker]:
+        """Every checker, and one that only counts."""
+        return (*every_checker(truth), _Counting(truth, self))
+
+
+class _Counting(Checker):
+    """One decision is all that one actor says about one input."""
+
+    id = "steps"
+
+    def __init__(self, truth: Truth, tally: Tally) -> None:
+        super().__init__(truth)
+        self._tally = tally
+        self._last: tuple[Any, ...] = ()
+
+    def recorded(self, record: Record) -> None:
+        decision = (record.incarnation, record.actor, record.cause)
+        self._tally.steps += decision != self._last
+        self._last = decision
+
+
+def hunt(mutant: Mutant, seed: int, steps: int) -> Hunt:
+    """One world after the other, each from the next seed, for at most so many steps."""
+    tally = Tally()
+    cast = Cast(checkers=tally.checkers)
+    others: list[str] = []
+    while tally.steps < steps:
+        failure = _failure(seed, cast)
+        if failure is not None:
+            invariant, text = failure
+            if invariant in mutant.killers:
+                killed = Killed(mutant.name, invariant, seed, tally.steps, text)
+                return Hunt(killed, tally.steps, tuple(others))
+            others.append(f"seed {seed}: {text.splitlines()[0]}")
+            tally.steps += 1  # A world that fails before its first decision is a step too.
+        seed += 1
+    return Hunt(None, tally.steps, tuple(others))
+
+
+def _failure(seed: int, cast: Cast) -> tuple[str, str] | None:
+    """The invariant that failed, or the name of the exception that ended the world."""
+    try:
+        drive(seed, WORLD_STEPS, cast)
+    except Violation as violation:
+        text = str(violation)
+        return text.partition(":")[0], text
+    except Exception as error:  # noqa: BLE001 - a mutant may raise anything; that is no kill
+        return type(error).__name__, f"{type(error).__name__}: {error}"
+    return None
