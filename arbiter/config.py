@@ -13,8 +13,6 @@ from fnmatch import fnmatchcase
 from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
-import attr
-
 from circus.arbiter.config_files import format_of, read_document
 from circus.arbiter.config_later import later_section
 from circus.arbiter.config_options import (
@@ -29,6 +27,7 @@ from circus.arbiter.config_problems import ConfigProblems, Document, Problem, Se
 from circus.arbiter.config_settings import structure_settings
 from circus.arbiter.config_values import Config, Settings, to_configure
 from circus.bus.codec import pack
+from circus.bus.shapes import fields_of
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.vault import Vault
 
@@ -100,7 +99,7 @@ def _config(
     watchers: Iterable[WatcherSpec], settings: Settings, source: Literal["file", "library"]
 ) -> Config:
     specs = tuple(watchers)
-    content = pack([[to_data(spec) for spec in specs], attr.asdict(settings)])
+    content = pack([[to_data(spec) for spec in specs], fields_of(settings)])
     digest = blake2b(content, digest_size=8).hexdigest()
     return Config(watchers=specs, settings=settings, digest=digest, source=source)
 

@@ -19,10 +19,9 @@ from glob import glob
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-import attr
-
 from circus.arbiter.config_values import Config, Settings
 from circus.bus.codec import from_ledger, pack
+from circus.bus.shapes import fields_of
 from circus.bus.spec import from_data, to_data
 from circus.bus.vault import Vault, write_private
 
@@ -70,7 +69,7 @@ def _loaded(
         "mentioned": (names := _mentioned(document)),
         "environ": _environ(names, environ, vault.digest),
         "watchers": [to_data(spec) for spec in config.watchers],
-        "settings": attr.asdict(config.settings),
+        "settings": fields_of(config.settings),
         "digest": config.digest,
     }
     write_private(cache, pack(content))

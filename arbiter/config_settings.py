@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-import attr
-
 from circus.arbiter.config_later import (
     is_setting_without_effect,
     is_switched_off,
@@ -20,6 +18,7 @@ from circus.arbiter.config_later import (
 from circus.arbiter.config_options import Flavour, Seconds, Text, Unfit, structure
 from circus.arbiter.config_problems import did_you_mean
 from circus.arbiter.config_values import Settings
+from circus.bus.shapes import Field, declared
 
 SOCKET_PATH_BYTES_MAX: Final = 107
 UMASK_MAX: Final = 0o777
@@ -35,7 +34,7 @@ KINDS: Final[Mapping[str, Any]] = {"text": Text, "seconds": Seconds, "bool": boo
 Faults: TypeAlias = list[tuple[str, str]]
 
 
-SETTINGS: Final[Mapping[str, attr.Attribute[Any]]] = {a.name: a for a in attr.fields(Settings)}
+SETTINGS: Final[Mapping[str, Field]] = {one.name: one for one in declared(Settings)}
 
 
 def structure_settings(
@@ -60,9 +59,9 @@ def structure_settings(
 
 def default_setting(name: str, flavour: Flavour) -> Any:
     """The default in the units of the record."""
-    declared = SETTINGS[name]
-    toml = declared.metadata["toml"]
-    return toml if flavour == "toml" and toml is not None else declared.default
+    setting = SETTINGS[name]
+    toml = setting.metadata["toml"]
+    return toml if flavour == "toml" and toml is not None else setting.default
 
 
 def check_endpoint(value: str, *, insecure_tcp: bool) -> str:

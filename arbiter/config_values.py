@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import attr
-
 from circus.bus.commands import ArbiterConfigure
+from circus.bus.shapes import field, keyed
 from circus.bus.spec import WatcherSpec, to_data
 
 
 def setting(default: Any, help: str, *, kind: str = "text", toml: Any = None) -> Any:
     """Declare one setting; `toml` is the native format's default where it differs."""
-    return attr.ib(default=default, metadata={"help": help, "kind": kind, "toml": toml})
+    return field(default=default, metadata={"help": help, "kind": kind, "toml": toml})
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Settings:
     """`[circus]`, in the units of the record."""
 
@@ -44,7 +43,7 @@ class Settings:
     )
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Config:
     """Watchers and settings. `digest` changes with anything that the configuration says."""
 

@@ -17,8 +17,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import attr
-
 from circus.arbiter.config import Config, to_configure
 from circus.arbiter.engine import Engine
 from circus.arbiter.library_asking import Asking, Stopped
@@ -29,6 +27,7 @@ from circus.arbiter.runtime import ReaperPort
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus import events
 from circus.bus.record import Draft
+from circus.bus.shapes import keyed
 from circus.bus.vault import Vault
 from circus.watcher.library_bond import Bond
 from circus.watcher.library_desk import Desk
@@ -37,7 +36,7 @@ from circus.watcher.library_future import Promise, finished
 EX_SOFTWARE: Final = 70
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Plan:
     """What a core is started with. `configure` is given the vault and makes the configuration."""
 

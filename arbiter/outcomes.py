@@ -14,11 +14,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attr
-
 from circus.bus import events
 from circus.bus.names import NAME_OF
 from circus.bus.record import Record
+from circus.bus.shapes import entity, frozen
 from circus.bus.values import CLIENT, NS_PER_SECOND, watcher_address, watcher_of
 
 # RELIABILITY.md, 1.4: an id is remembered for 24 h or 100,000 commands, whichever ends first.
@@ -30,7 +29,7 @@ Fact = events.CommandAccepted | events.CommandRefused | events.CommandFinished
 _ABOUT_COMMANDS: Final = (events.CommandAccepted, events.CommandRefused, events.CommandFinished)
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Outcome:
     """One command of a client: `fact` is the last thing said about it, `seq` where."""
 
@@ -41,7 +40,7 @@ class Outcome:
     seq: int = 0
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
+@frozen
 class Waiter:
     """One client that waits. `answer` gets the fact and the seq that it stands at."""
 

@@ -13,15 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import attr
-
 from circus.bus import commands, events
 from circus.bus.record import Body, Record
+from circus.bus.shapes import altered, entity, field
 from circus.bus.spec import WatcherSpec, from_data
 from circus.bus.values import Address, watcher_address
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class ProcessView:
     """One process: `phase` is `spawning`, `running`, `stopping` or `exited`."""
 
@@ -32,7 +31,7 @@ class ProcessView:
     started_wall: int = 0
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class WatcherView:
     """One watcher as an operator sees it."""
 
@@ -42,10 +41,10 @@ class WatcherView:
     specs: dict[str, WatcherSpec]
     status: str = "stopped"
     reason: str = ""
-    processes: dict[int, ProcessView] = attr.Factory(dict)
+    processes: dict[int, ProcessView] = field(factory=dict)
     deaths: int = 0
     spawn_failures: int = 0
-    waiting: dict[int, int] = attr.Factory(dict)
+    waiting: dict[int, int] = field(factory=dict)
     removed: bool = False
 
     @property
@@ -144,14 +143,14 @@ class Projection:
     def _updated(self, record: Record, body: events.WatcherUpdated) -> None:
         view = self._by_address.get(record.actor)
         if view is not None:
-            view.spec = attr.evolve(view.spec, **_frozen(body.options))
+            view.spec = altered(view.spec, **_frozen(body.options))
             # Spawns that name the spec before this one may still be on their way.
             view.specs = {**_newest(view.specs), body.digest: view.spec}
 
     def _resized(self, record: Record, body: events.WatcherResized) -> None:
         view = self._by_address.get(record.actor)
         if view is not None:
-            view.spec = attr.evolve(view.spec, numprocesses=body.numprocesses)
+            view.spec = altered(view.spec, numprocesses=body.numprocesses)
 
     def _status(self, status: str) -> Callable[[Record, Any], None]:
         def fold(record: Record, _body: Any) -> None:

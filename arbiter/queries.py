@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-import attr
-
 from circus.arbiter.projection import Projection, WatcherView
 from circus.arbiter.verbs import Refusal, check_names
+from circus.bus.shapes import frozen
 from circus.bus.spec import OPTIONS
 from circus.bus.values import ns_to_seconds
 
@@ -24,7 +23,7 @@ Properties = Mapping[str, Any]
 Fields = Mapping[str, Any]
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
+@frozen
 class Sources:
     """Where answers come from. `settings` are those of `[circus]`; `probe` reads processes."""
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-import attr
-
 from circus.arbiter import core as arbiter_core
 from circus.arbiter.core import ENDING
 from circus.arbiter.state import Phase
@@ -25,6 +23,7 @@ from circus.bus.outside import Hands, Outside
 from circus.bus.past import OF_PROCESSES, Fold, Past, Spawns, refold
 from circus.bus.record import Command, Decision, Draft, Record
 from circus.bus.routing import ACTORS, WORLD, addressee
+from circus.bus.shapes import keyed
 from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
 from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds, watcher_address
@@ -71,7 +70,7 @@ class ReaperPort(Hands, Protocol):
     def reconcile(self, spawns: Spawns, barrier: int, /) -> None: ...
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Ports:
     """The seams: everything of the world that a core touches."""
 

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
-import attr
-
 from circus.bus.events import ArbiterConfigured, ArbiterStopped, ArbiterStopping
 from circus.bus.record import Body, Command
+from circus.bus.shapes import field, mutable
 
 
 class Phase(Enum):
@@ -36,7 +35,7 @@ LIFE: Final[Mapping[Phase, Mapping[type[Body], Phase]]] = {
 }
 
 
-@attr.s(auto_attribs=True, slots=True)
+@mutable
 class Entry:
     """One watcher that should exist. `halted`: an operator stopped it, so it stays stopped."""
 
@@ -53,22 +52,22 @@ class Entry:
         return (-int(self.spec["priority"]), self.order)
 
 
-@attr.s(auto_attribs=True, slots=True)
+@mutable
 class Job:
     """One accepted command (or signal), until every watcher that it concerns has answered."""
 
     asker: str | None
     id: bytes | str | None = None
     body: Command | None = None  # the note: verb and parameters for each of `todo`
-    todo: dict[str, None] = attr.Factory(dict)  # keys, in order
-    waiting: dict[int, tuple[type[Command], str]] = attr.Factory(dict)  # by the child's seq
+    todo: dict[str, None] = field(factory=dict)  # keys, in order
+    waiting: dict[int, tuple[type[Command], str]] = field(factory=dict)  # by the child's seq
     count: int = 0  # children in all
     failed: bool = False
     configures: bool = False
     kind: str = ""  # `add` and `configure` answer in another form
 
 
-@attr.s(auto_attribs=True, slots=True)
+@mutable
 class Successor:
     """What takes the place of a watcher that is being removed."""
 
@@ -77,14 +76,14 @@ class Successor:
     start: bool
 
 
-@attr.s(auto_attribs=True, slots=True)
+@mutable
 class State:
     """The arbiter: the fold of its own records."""
 
     phase: Phase = Phase.IDLE
-    entries: dict[str, Entry] = attr.Factory(dict)
-    successors: dict[str, Successor] = attr.Factory(dict)
-    jobs: dict[int, Job] = attr.Factory(dict)
+    entries: dict[str, Entry] = field(factory=dict)
+    successors: dict[str, Successor] = field(factory=dict)
+    jobs: dict[int, Job] = field(factory=dict)
     quit: int = 0  # the job that stops everything
     warmup_delay: int = 0
     warmup: int = 0  # seq of the arming in force

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-import attr
-
 from circus.arbiter.projection import Projection, WatcherView
 from circus.bus import commands
 from circus.bus.record import Command
+from circus.bus.shapes import frozen
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import ARBITER, Address, seconds_to_ns
 from circus.bus.wire import COMMAND_ERROR, MESSAGE_ERROR, UNKNOWN_COMMAND
@@ -107,7 +106,7 @@ def check_names(
             raise Refusal(f"cannot {command}: unknown property {name!r}")
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
+@frozen
 class _Asked:
     """One request with what is needed to understand it."""
 

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import attr
 import zmq
 
 from circus.arbiter.engine import Engine, Parts
@@ -34,6 +33,7 @@ from circus.bus.ledger import Ledger
 from circus.bus.past import Past
 from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.record import Draft, Record
+from circus.bus.shapes import keyed
 from circus.bus.spec import WatcherSpec
 from circus.bus.switchboard import Observer
 from circus.bus.syncer import GroupSyncer
@@ -52,7 +52,7 @@ STARTTIME: Final = 19  # in /proc/PID/stat, counted behind the name
 VERSION: Final = "0.1.0"
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Wiring:
     """What a core is made of, as its composition root found it."""
 

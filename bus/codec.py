@@ -18,6 +18,7 @@ import msgpack
 
 from circus.bus.names import CLASS_OF, NAME_OF, Unknown
 from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, Record, fields_of
+from circus.bus.shapes import declared
 from circus.bus.values import Moment
 
 OUTSIDE_BYTES_MAX: Final = 256 * 1024
@@ -157,7 +158,7 @@ def body_of(name: str, version: int, data: Mapping[str, Any]) -> Body:
     except TypeError as error:
         if issubclass(cls, Command):
             raise Unintelligible(f"cannot decode {name}/{version}: {error}") from error
-        known = {a.name for a in cls.__attrs_attrs__}
+        known = {one.name for one in declared(cls)}
         return cls(**{key: value for key, value in data.items() if key in known})
 
 

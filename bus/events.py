@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attr
-
 from circus.bus.record import Event, body
+from circus.bus.shapes import field
 
 # --- the core's own life (said by `core`, about the outside world) ------------------------------
 
@@ -147,7 +146,7 @@ class ArbiterConfigured(Event):
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    changed: Mapping[str, tuple[str, ...]] = attr.ib(factory=dict)
+    changed: Mapping[str, tuple[str, ...]] = field(factory=dict)
     digest: str = ""
 
 

@@ -18,12 +18,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-import attr
-
 from circus.bus import events
 from circus.bus.chance import Chance
 from circus.bus.codec import Stamp, stamped
 from circus.bus.record import Claim, Decision, Draft, Record
+from circus.bus.shapes import entity, field
 from circus.bus.values import CORE, Address, Moment, watcher_of
 
 TRACEBACK_CHARACTERS_MAX: Final = 4096
@@ -53,14 +52,14 @@ class Delivered(NamedTuple):
     record: Record
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Actor:
     """An address, a core and a state; `pending` is its decision that is not in the ledger yet."""
 
     address: Address
     core: Core
     state: Any
-    inbox: deque[Record] = attr.Factory(deque)
+    inbox: deque[Record] = field(factory=deque)
     pending: Decision | None = None
     tries: int = 0
 

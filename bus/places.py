@@ -11,14 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-import attr
-
 from circus.bus.segments import HEADER_BYTES, Frame, Hole, Item, intact, segment_name
+from circus.bus.shapes import entity, field
 
 INDEX_STEP_BYTES: Final = 64 * 1024
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Segment:
     """What is known of one file. `end` and `next_seq`: behind the last valid frame."""
 
@@ -27,9 +26,9 @@ class Segment:
     chain: bytes
     next_seq: int
     end: int = HEADER_BYTES
-    seqs: list[int] = attr.Factory(list)
-    offsets: list[int] = attr.Factory(list)
-    holes: list[Hole] = attr.Factory(list)
+    seqs: list[int] = field(factory=list)
+    offsets: list[int] = field(factory=list)
+    holes: list[Hole] = field(factory=list)
     surveyed: bool = True
 
     @property

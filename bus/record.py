@@ -7,53 +7,37 @@ Never:     encodes, stamps by itself, knows which bodies exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, dataclass_transform
 
-import attr
-
+from circus.bus.shapes import field, fields_of, frozen, values_of
 from circus.bus.values import Moment
 
 Kind = Literal["command", "event"]
 
-# One class of a body costs 0.35 instead of 0.58 ms to define when the comparison and the repr
-# are inherited; sixty of them are on the way to the first worker (docs/performance.md).
-_lean = attr.s(
-    auto_attribs=True, frozen=True, slots=True, eq=False, repr=False, order=False,
-    weakref_slot=False, getstate_setstate=False,
-)  # fmt: skip
-
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(attr.ib,))
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def body(cls: type[T]) -> type[T]:
-    """Make an attrs class of a command's or an event's fields."""
-    made: type[T] = _lean(cls)
-    if issubclass(made, Body):
-        made.field_names = tuple(a.name for a in made.__attrs_attrs__)
-    return made
+    """A command's or an event's fields: a value (bus.shapes)."""
+    return frozen(cls)
 
 
 class Body:
-    """What every command and event shares: compared and shown by its fields."""
+    """What every command and event shares."""
 
     __slots__ = ()
-    __attrs_attrs__: ClassVar[tuple[attr.Attribute[Any], ...]] = ()
-    field_names: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[Kind]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Body) or type(self) is not type(other):
+        if type(self) is not type(other):
             return NotImplemented
-        return fields_of(self) == fields_of(other)
+        return values_of(self) == values_of(other)
 
     def __hash__(self) -> int:
+        # Some hold maps, which have no hash.
         return hash((type(self).__name__, repr(self)))
-
-    def __repr__(self) -> str:
-        inner = ", ".join(f"{name}={value!r}" for name, value in fields_of(self).items())
-        return f"{type(self).__name__}({inner})"
 
 
 class Command(Body):
@@ -68,40 +52,6 @@ class Event(Body):
 
     __slots__ = ()
     kind: ClassVar[Kind] = "event"
-
-
-def fields_of(body: Body) -> dict[str, Any]:
-    """The body as the `data` map of the wire, in the order of declaration."""
-    return (_MAPPERS.get(type(body)) or _mapper(type(body)))(body)
-
-
-def values_of(body: Body) -> tuple[Any, ...]:
-    """The same without the names: `type(body)(*values_of(body)) == body`."""
-    return (_LISTERS.get(type(body)) or _lister(type(body)))(body)
-
-
-# One function per class, made when it is first needed: every record passes here several times, and
-# a display of all fields costs a third of a loop over their names.
-_MAPPERS: Final[dict[type[Body], Callable[[Body], dict[str, Any]]]] = {}
-_LISTERS: Final[dict[type[Body], Callable[[Body], tuple[Any, ...]]]] = {}
-
-
-def _mapper(cls: type[Body]) -> Callable[[Body], dict[str, Any]]:
-    items = ", ".join(f"{name!r}: body.{name}" for name in cls.field_names)
-    _MAPPERS[cls] = mapper = _function(f"{{{items}}}")
-    return mapper
-
-
-def _lister(cls: type[Body]) -> Callable[[Body], tuple[Any, ...]]:
-    items = "".join(f"body.{name}, " for name in cls.field_names)
-    _LISTERS[cls] = lister = _function(f"({items})")
-    return lister
-
-
-def _function(expression: str) -> Callable[[Body], Any]:
-    # The expression is made of the names of declared fields and of nothing else.
-    function: Callable[[Body], Any] = eval(f"lambda body: {expression}")  # noqa: S307 - see above
-    return function
 
 
 class Draft(NamedTuple):
@@ -174,3 +124,8 @@ ENVELOPE_KEYS: Final = (
     "seq", "cause", "kind", "name", "v", "actor", "to", "watcher", "slot", "spawn_id",
     "at", "boot", "incarnation", "id", "peer", "deadline", "data",
 )  # fmt: skip
+
+__all__ = [
+    "ENVELOPE_KEYS", "Body", "Claim", "Command", "Decision", "Draft", "Event", "Kind", "Record",
+    "body", "fields_of", "values_of",
+]  # fmt: skip

@@ -21,9 +21,8 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
-import attr
-
 from circus.bus.cursor_errors import Damaged
+from circus.bus.shapes import mutable
 
 FORMAT_VERSION: Final = 1
 SEGMENT_MAGIC: Final = b"\x89EVL\r\n\x1a\n"
@@ -60,7 +59,7 @@ class SegmentHeader(NamedTuple):
 
 
 # Not frozen: that would make reading a third slower. A tuple has a `count` of its own.
-@attr.s(auto_attribs=True, slots=True)
+@mutable
 class Frame:
     """One decision, verified. `offset` is where it stands in the bytes that were scanned."""
 

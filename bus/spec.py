@@ -8,12 +8,11 @@ Never:     parses a file, resolves a user, reads the environment.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final
 
-import attr
-
+from circus.bus.shapes import NOTHING, Field, declared, field, fields_of, keyed
 from circus.bus.values import NS_PER_SECOND
 
 
@@ -42,14 +41,16 @@ def option(
     unit: Unit = Unit.PLAIN,
     low: int | None = None,
     toml: Any = None,
+    factory: Callable[[], Any] | None = None,
 ) -> Any:
     """Declare one option.
 
     `default` is Circus's (ini and library); `toml` is the native format's where it differs. Both
     are in the unit used inside. `low` is the least allowed value, in the unit used inside.
     """
-    return attr.ib(
+    return field(
         default=default,
+        factory=factory,
         metadata={"help": help, "change": change, "unit": unit, "low": low, "toml": toml},
     )
 
@@ -57,7 +58,7 @@ def option(
 S: Final = NS_PER_SECOND
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class WatcherSpec:
     """All options of one watcher, in the units of the record (durations: ns).
 
@@ -148,7 +149,7 @@ class WatcherSpec:
     uid: int | str | None = option(None, "user to run as, name or number", change=Change.RELOAD)
     gid: int | str | None = option(None, "group to run as, name or number", change=Change.RELOAD)
     env: Mapping[str, str] = option(
-        attr.Factory(dict), "environment variables", change=Change.RELOAD
+        NOTHING, "environment variables", change=Change.RELOAD, factory=dict
     )
     copy_env: bool = option(
         False, "start from the daemon's environment", change=Change.RELOAD, toml=True
@@ -158,12 +159,12 @@ class WatcherSpec:
     close_child_stderr: bool = option(False, "/dev/null as standard error", change=Change.RELOAD)
 
 
-OPTIONS: Final[Mapping[str, attr.Attribute[Any]]] = {a.name: a for a in attr.fields(WatcherSpec)}
+OPTIONS: Final[Mapping[str, Field]] = {one.name: one for one in declared(WatcherSpec)}
 
 
 def to_data(spec: WatcherSpec) -> dict[str, Any]:
     """The spec as the map of a record: every option, in the order of declaration."""
-    return {name: _plain(getattr(spec, name)) for name in OPTIONS}
+    return {name: _plain(value) for name, value in fields_of(spec).items()}
 
 
 def from_data(data: Mapping[str, Any]) -> WatcherSpec:

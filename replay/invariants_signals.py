@@ -10,10 +10,9 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Final
 
-import attr
-
 from circus.bus import commands, events
 from circus.bus.record import Record
+from circus.bus.shapes import altered, entity
 from circus.bus.spec import WatcherSpec, from_data
 from circus.bus.values import NS_PER_SECOND, watcher_address
 from circus.replay.checkers import Checker, Truth
@@ -78,7 +77,7 @@ class Groups(Checker):
             self.claim(not left or not self._kills.get(spawn_id), text, spawn_id)
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
+@entity
 class Stop:
     """One process that was asked to end: since when, and how long it may take."""
 
@@ -117,7 +116,7 @@ class StopSequence(Checker):
     def _update(self, address: str, body: events.WatcherUpdated) -> None:
         spec = self._specs[address]
         new = body.options.get("graceful_timeout")
-        self._specs[address] = attr.evolve(
+        self._specs[address] = altered(
             spec, **{name: value for name, value in body.options.items() if name != "name"}
         )
         self._hasten(address, new)

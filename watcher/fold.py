@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping
 from signal import SIGHUP, SIGKILL
 from typing import Any, Final
 
-import attr
-
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Body, Record
+from circus.bus.shapes import altered
 from circus.bus.spec import from_data
 from circus.bus.values import watcher_address
 from circus.watcher.state import (
@@ -131,12 +130,12 @@ def _updated(state: State, record: Record, body: Any) -> None:
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in body.options.items()
     }
-    state.spec = attr.evolve(state.spec, **values)
+    state.spec = altered(state.spec, **values)
     state.digest = body.digest
 
 
 def _resized(state: State, record: Record, body: Any) -> None:
-    state.spec = attr.evolve(state.spec, numprocesses=body.numprocesses)
+    state.spec = altered(state.spec, numprocesses=body.numprocesses)
 
 
 # --- slots ----------------------------------------------------------------------------------------

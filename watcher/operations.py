@@ -15,13 +15,12 @@ from itertools import islice
 from signal import SIGHUP, SIGKILL
 from typing import Any, Final
 
-import attr
-
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.commands import ProcessSignal
 from circus.bus.digest import spec_digest
 from circus.bus.record import Command
+from circus.bus.shapes import altered
 from circus.watcher.fold import WARMUP
 from circus.watcher.plan import Plan
 from circus.watcher.state import Mode, Operation, Phase, SlotPhase, untouched_of
@@ -349,7 +348,7 @@ def _begin_set(plan: Plan, op: Operation, body: Any) -> None:
         frozen: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in changed.items()
         }
-        spec = attr.evolve(plan.spec, **frozen)
+        spec = altered(plan.spec, **frozen)
         plan.digest = spec_digest(spec)
         plan.tell(e.WatcherUpdated(changed, plan.digest))
         if "numprocesses" in changed:
@@ -364,7 +363,7 @@ def _plain(value: Any) -> Any:
 
 def _resize(plan: Plan, number: int) -> None:
     plan.tell(e.WatcherResized(number))
-    plan.spec = attr.evolve(plan.spec, numprocesses=number)
+    plan.spec = altered(plan.spec, numprocesses=number)
 
 
 def _apply(plan: Plan, op: Operation) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-import attr
-
 from circus.bus.commands import ProcessSpawn, WatcherReload, WatcherSet
 from circus.bus.events import (
     SlotFilled,
@@ -28,6 +26,7 @@ from circus.bus.events import (
     WatcherStopping,
 )
 from circus.bus.record import Body, Command
+from circus.bus.shapes import field, mutable
 from circus.bus.spec import OPTIONS, Change, WatcherSpec
 
 
@@ -112,7 +111,7 @@ class Mode(Enum):
     HANGUP = "hangup"  # SIGHUP, the processes stay
 
 
-@attr.s(auto_attribs=True, slots=True, eq=True)
+@mutable
 class Slot:
     """One place for a process. Owned by the state and changed in place (a fold of thousands)."""
 
@@ -125,16 +124,16 @@ class Slot:
     batch: str = ""  # the grace timer that it stops under; "" once SIGKILL is on its way
 
 
-@attr.s(auto_attribs=True, slots=True, eq=True)
+@mutable
 class Batch:
     """Processes that share one grace timer."""
 
     armed: int
     due: int
-    members: dict[int, None] = attr.Factory(dict)  # spawn_ids, in the order of their signals
+    members: dict[int, None] = field(factory=dict)  # spawn_ids, in the order of their signals
 
 
-@attr.s(auto_attribs=True, slots=True, eq=True)
+@mutable
 class Operation:
     """One accepted command, from acceptance to its only `command.finished`.
 
@@ -149,13 +148,13 @@ class Operation:
     begun: bool = False
     mode: Mode = Mode.PLAIN
     owed: int = 0
-    olds: dict[int, None] = attr.Factory(dict)
-    pending: dict[int, None] = attr.Factory(dict)
-    stopped: list[int] = attr.Factory(list)
-    started: list[int] = attr.Factory(list)
+    olds: dict[int, None] = field(factory=dict)
+    pending: dict[int, None] = field(factory=dict)
+    stopped: list[int] = field(factory=list)
+    started: list[int] = field(factory=list)
 
 
-@attr.s(auto_attribs=True, slots=True, eq=True)
+@mutable
 class State:
     """One watcher: the fold of its own records, beginning with `watcher.added`."""
 
@@ -163,16 +162,16 @@ class State:
     spec: WatcherSpec
     digest: str
     phase: Phase = Phase.STOPPED
-    slots: dict[int, Slot] = attr.Factory(dict)  # by wid
-    spawns: dict[int, int] = attr.Factory(dict)  # wid by spawn_id, oldest first
-    failures: dict[int, int] = attr.Factory(dict)  # short lives in a row by wid
+    slots: dict[int, Slot] = field(factory=dict)  # by wid
+    spawns: dict[int, int] = field(factory=dict)  # wid by spawn_id, oldest first
+    failures: dict[int, int] = field(factory=dict)  # short lives in a row by wid
     unsettled: int = 0  # slots that are spawning or wait after a failed spawn
     stopping: int = 0  # slots that are stopping
     warmup: int = 0  # seq of the arming of the warm-up timer, 0: none
-    graces: dict[str, Batch] = attr.Factory(dict)
+    graces: dict[str, Batch] = field(factory=dict)
     grace: str = ""  # the batch that was armed last: the next stopping slots join it
-    queue: deque[Operation] = attr.Factory(deque)
-    asides: dict[int, Operation] = attr.Factory(dict)  # signal and kill: they never queue
+    queue: deque[Operation] = field(factory=deque)
+    asides: dict[int, Operation] = field(factory=dict)  # signal and kill: they never queue
 
     @property
     def status(self) -> str:

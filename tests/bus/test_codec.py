@@ -39,6 +39,7 @@ from circus.bus.codec import (
 from circus.bus.digest import spec_digest
 from circus.bus.names import CLASS_OF, TAGS, Unknown
 from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, fields_of
+from circus.bus.shapes import declared
 from circus.bus.spec import OPTIONS, WatcherSpec, from_data, to_data
 from circus.bus.values import Moment, ns_to_seconds, seconds_to_ns, watcher_address, watcher_of
 
@@ -82,7 +83,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 def bodies_of(cls: type[Body]) -> st.SearchStrategy[Body]:
     own = {"__annotations__": cls.__annotations__, "__module__": cls.__module__}
     hints = typing.get_type_hints(type("Own", (), own))
-    return st.builds(cls, **{name: values_of(hints[name]) for name in cls.field_names})
+    return st.builds(cls, **{one.name: values_of(hints[one.name]) for one in declared(cls)})
 
 
 BODIES: Final = st.sampled_from(sorted(TAGS)).flatmap(lambda tag: bodies_of(TAGS[tag]))

@@ -11,13 +11,13 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-import attr
 import pytest
 
 from circus.arbiter.config import Config, config_of_mappings, load, to_configure
 from circus.arbiter.config_options import default_of, show_option, spec_from_mapping
 from circus.arbiter.config_problems import ConfigProblems
 from circus.arbiter.config_values import Settings
+from circus.bus.shapes import altered
 from circus.bus.spec import OPTIONS, WatcherSpec, from_data
 from circus.bus.values import NS_PER_SECOND
 from circus.bus.vault import Vault
@@ -90,7 +90,7 @@ def test_both_formats_say_the_same(tmp_path: Path) -> None:
     toml = loaded(tmp_path, "same.toml", TOML)
     ini = loaded(tmp_path, "same.ini", INI)
     assert toml.watchers == ini.watchers
-    assert toml.settings == attr.evolve(ini.settings, no_new_privs=True)
+    assert toml.settings == altered(ini.settings, no_new_privs=True)
 
 
 def test_values_arrive_in_the_units_of_the_record(tmp_path: Path) -> None:
