@@ -35,7 +35,8 @@ from circus.bus.events import (
 )
 from circus.bus.follow import Batch
 from circus.bus.record import Record
-from circus.bus.subscribe import Sieve, Subscription, every_record, sieve_for
+from circus.bus.subscribe import Subscription
+from circus.bus.subscriber import Sieve, every_record, sieve_for
 from circus.ctl_events import clock, reading_errors, record_data
 from circus.ctl_output import as_json, plain
 from circus.ctl_sentences import asked_by, sentence

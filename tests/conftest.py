@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -101,6 +104,21 @@ def state_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
+def serve(state_dir: Path) -> Iterator[Callable[..., Any]]:
+    """Makes served ledgers under one state directory; they are ended with the test."""
+    module = _served()
+    made: list[Any] = []
+
+    def make(ledger: Any = None, log_id: bytes = module.LOG_ID) -> Any:
+        made.append(module.Served(state_dir, ledger or module.ListLedger(log_id)))
+        return made[-1]
+
+    yield make
+    for served in made:
+        served.close()
+
+
+@pytest.fixture
 def until() -> Callable[[int], None]:
     """Wait until a process (any, by pid) has ended; fails after a generous deadline."""
 
@@ -116,6 +134,20 @@ def until() -> Callable[[int], None]:
         assert ended, f"process {pid} still runs after {DEATH_MS_MAX} ms"
 
     return wait
+
+
+def _served() -> ModuleType:
+    """tests/ is no package, so that the module beside this one is loaded by its place."""
+    if "tests_served" in sys.modules:
+        return sys.modules["tests_served"]
+    place = Path(__file__).parent / "served.py"
+    spec = importlib.util.spec_from_file_location("tests_served", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tests_served"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _children() -> set[int]:

@@ -7,10 +7,16 @@ Never:     opens a socket.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from told import WEB, Told
 
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources, answer, slow_answer
@@ -21,34 +27,6 @@ from circus.bus.digest import spec_digest
 from circus.bus.record import Body, Draft
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import ARBITER, REAPER, Moment
-
-WEB: Final = "watcher:web#1"
-
-
-class Told:
-    """Observers that are told records one after another."""
-
-    def __init__(self, *observers: Any) -> None:
-        self.observers = observers
-        self.seq = 0
-        self.at = 10**18
-
-    def __call__(self, body: Body, actor: str = WEB, **envelope: Any) -> int:
-        self.seq += 1
-        draft = Draft(body, **envelope)
-        record = stamped(Stamp(self.seq, 0, actor, Moment(self.at, self.seq), 1), draft)
-        for observer in self.observers:
-            observer.observe(record)
-        return self.seq
-
-    def born(self, name: str = "web", **options: Any) -> WatcherSpec:
-        spec = WatcherSpec(name=name, cmd="x", **options)
-        self(events.WatcherAdded(to_data(spec), spec_digest(spec)), ARBITER, watcher=name)
-        return spec
-
-    def asked(self, identity: bytes = b"i", to: str = WEB, uid: int = 0) -> int:
-        return self(commands.WatcherIncr(), "client", to=to, id=identity, peer={"uid": uid})
-
 
 # --- projection -----------------------------------------------------------------------------------
 
