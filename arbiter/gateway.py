@@ -44,6 +44,9 @@ from circus.bus.wire import (
 
 # One wake-up serves this many requests, then workers have their turn again.
 REQUESTS_PER_WAKE: Final = 64
+# One thread reads /proc for all of them: nobody is kept waiting behind more than these.
+SLOW_QUESTIONS_MAX: Final = 64
+BUSY: Final = f"cannot answer now: busy, {SLOW_QUESTIONS_MAX} slow questions wait; try again"
 PEER_PARTS: Final = 4
 FAILING_DISK: Final = "cannot accept: the ledger's disk is failing (ESTORAGE)"
 
@@ -113,6 +116,30 @@ class Aside(Protocol):
     def __call__(self, work: Callable[[], Any], done: Callable[[Any], None], /) -> None: ...
 
 
+class SlowQuestions:
+    """Those that wait for the thread which reads /proc. There are only so many of them."""
+
+    def __init__(self, aside: Aside) -> None:
+        self._aside = aside
+        self._waiting = 0
+
+    def ask(
+        self,
+        work: Callable[[], Mapping[str, Any]],
+        tell: Callable[[Mapping[str, Any] | Refusal], None],
+    ) -> None:
+        """Have it answered soon. Refusal: too many wait already."""
+        if self._waiting >= SLOW_QUESTIONS_MAX:
+            raise Refusal(BUSY, COMMAND_ERROR)
+        self._waiting += 1
+
+        def done(fields: Mapping[str, Any] | Refusal) -> None:
+            self._waiting -= 1
+            tell(fields)
+
+        self._aside(partial(_tried, work), done)
+
+
 class Services(NamedTuple):
     """What the composition root gives the gateway."""
 
@@ -146,6 +173,7 @@ class Gateway:
         self._parked: list[tuple[int, _Answer]] = []
         # Submitted, not in the ledger yet: a retry in the same wake-up is no second command.
         self._under_way: dict[Key, list[Waiter]] = {}
+        self._slow = SlowQuestions(services.aside)
 
     def receive(self) -> bool:
         """Serve what has arrived; True if there may be more."""
@@ -192,7 +220,7 @@ class Gateway:
         command, properties = request.command, request.properties
         if command == "read":
             tell = partial(self._told, route, request.id)
-            services.reads.ask(parse_read(properties), tell)
+            services.reads.ask(parse_read(properties), tell, route)
             return
         fields = answer(command, properties, services.sources)
         if fields is not None:
@@ -200,7 +228,7 @@ class Gateway:
             return
         work = slow_answer(command, properties, services.sources)
         if work is not None:
-            services.aside(partial(_tried, work), partial(self._told, route, request.id))
+            self._slow.ask(work, partial(self._told, route, request.id))
             return
         self._command(route, request, _peer(frame))
 

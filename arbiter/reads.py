@@ -18,7 +18,7 @@ from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.values import NS_PER_MS, Nanoseconds
 from circus.bus.wire import COMMAND_ERROR, Read
 
-# RELIABILITY.md, 7.11: parked questions, all clients together.
+# RELIABILITY.md, 7.11: parked questions, all clients together; of one connection there is one.
 PARKED_MAX: Final = 256
 NOTHING: Final[Mapping[str, Any]] = {"result": "nothing"}
 
@@ -53,6 +53,7 @@ class _Parked(NamedTuple):
     turn: int
     read: Read
     tell: Tell
+    whose: bytes
 
 
 class Reads:
@@ -64,15 +65,27 @@ class Reads:
         self._parked: list[_Parked] = []
         self._turns = itertools.count()
 
-    def ask(self, read: Read, tell: Tell) -> None:
-        """Answer now, or when there is something, or when `wait_ms` is over."""
+    def ask(self, read: Read, tell: Tell, whose: bytes) -> None:
+        """Answer now, or when there is something, or when `wait_ms` is over.
+
+        `whose` is the connection. It has one parked question: an earlier one is answered now.
+        """
         if self._answer(read, tell):
             return
+        self._give_up(whose)
         if not read.wait_ms or len(self._parked) >= PARKED_MAX:
             tell(NOTHING, None)
             return
         due = self._clock.now().boot + read.wait_ms * NS_PER_MS
-        heapq.heappush(self._parked, _Parked(due, next(self._turns), read, tell))
+        heapq.heappush(self._parked, _Parked(due, next(self._turns), read, tell, whose))
+
+    def _give_up(self, whose: bytes) -> None:
+        for place, one in enumerate(self._parked):
+            if one.whose == whose:
+                del self._parked[place]
+                heapq.heapify(self._parked)
+                one.tell(NOTHING, None)
+                return
 
     def next_due(self) -> Nanoseconds | None:
         """Boot ns at which the first parked question has waited long enough."""

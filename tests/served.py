@@ -259,6 +259,6 @@ class Served:
                 self._ctl.send_multipart([frames[0], *whole])
 
         if request.command == "read":
-            self._reads.ask(parse_read(request.properties), tell)
+            self._reads.ask(parse_read(request.properties), tell, frames[0])
         else:
             tell(self.answer(request))

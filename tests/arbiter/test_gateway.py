@@ -16,7 +16,15 @@ import msgpack
 import pytest
 import zmq
 
-from circus.arbiter.gateway import FAILING_DISK, REQUESTS_PER_WAKE, Gateway, Promise, Services
+from circus.arbiter.gateway import (
+    BUSY,
+    FAILING_DISK,
+    REQUESTS_PER_WAKE,
+    SLOW_QUESTIONS_MAX,
+    Gateway,
+    Promise,
+    Services,
+)
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
@@ -84,6 +92,7 @@ class Stage:
         self.endpoint = f"ipc://{path}/run/ctl.sock"
         self.router = bind_ctl(self.context, [self.endpoint])
         self.reads = Reads(self.ledger, clock)
+        self.slow: list[Callable[[], None]] | None = None
         self.gateway = Gateway(self.router, self.services(grade))
         self.dealers: list[Any] = []
         self.dealer = self.client()
@@ -98,8 +107,15 @@ class Stage:
             lambda decision, on=None: self.switchboard.submit(decision, on or (lambda _: None)),
             sources, Options(), self.outcomes, self.reads,
             Promise(grade, self.ledger, self.platter), self.clock, self.header,
-            lambda work, done: done(work()),
+            self.aside,
         )  # fmt: skip
+
+    def aside(self, work: Callable[[], Any], done: Callable[[Any], None], /) -> None:
+        """A slow question: answered now, or, while `slow` is a list, when the test says so."""
+        if self.slow is None:
+            done(work())
+        else:
+            self.slow.append(lambda: done(work()))
 
     def header(self) -> Header:
         ledger: Head = self.ledger
@@ -411,6 +427,42 @@ def test_stats_come_from_a_thread_and_are_told_by_the_loop(stage: Stage) -> None
     assert stage.ask("dstats")["info"] == {"cpu": 1, "children": ()}
 
 
+def test_so_many_slow_questions_may_wait(stage: Stage) -> None:
+    """
+    One more is told to try again, at once; quick questions are not concerned.
+    """
+    stage.slow = []
+    for _ in range(SLOW_QUESTIONS_MAX):
+        stage.send("stats")
+    assert not stage.answered()
+    body = stage.ask("dstats")
+    assert ("error", BUSY, 5) == (body["status"], body["reason"], body["errno"])
+    assert stage.ask("list")["watchers"] == ("web",)
+
+    slow, stage.slow = stage.slow, None
+    for answer in slow:
+        answer()
+    assert ["ok"] * SLOW_QUESTIONS_MAX == [stage.reply()["status"] for _ in slow]
+    assert "ok" == stage.ask("stats")["status"]
+
+
+def test_a_connection_that_reads_twice_is_answered_the_first_time(stage: Stage) -> None:
+    """
+    One parked READ for each connection: the earlier one ends without news.
+    """
+    head = stage.ledger.head
+    other = stage.client()
+    stage.send("read", b"1" * 16, after=head, wait_ms=30_000)
+    stage.raw(
+        encode_request(Request(b"2" * 16, "read", {"after": head, "wait_ms": 30_000})), dealer=other
+    )
+    assert not stage.answered()
+    stage.send("read", b"3" * 16, after=head, wait_ms=30_000)
+    body = stage.reply()
+    assert (b"1" * 16, "nothing") == (body["id"], body["result"])
+    assert not stage.answered(other)
+
+
 def test_singletons_are_answered_without_a_record(stage: Stage) -> None:
     """
     Circus's special reply.
@@ -440,8 +492,11 @@ def test_one_wake_up_serves_a_bounded_number(stage: Stage) -> None:
     for _ in range(REQUESTS_PER_WAKE + 5):
         stage.dealer.send(encode_request(Request(bytes(16), "list", {})))
     served = 0
+    poller = zmq.Poller()
+    poller.register(stage.router, zmq.POLLIN)
+    poller.register(stage.dealer, zmq.POLLIN)
     while served < REQUESTS_PER_WAKE + 5:
-        assert stage.router.poll(DEADLINE_MS)
+        assert poller.poll(DEADLINE_MS)
         stage.gateway.receive()
         while stage.dealer.poll(0):
             assert stage.reply()["watchers"] == ("web",)

@@ -183,10 +183,13 @@ class Reader:
         self.ledger = FakeLedger()
         self.reads = Reads(self.ledger, self.ledger)
         self.told: list[Any] = []
+        self.connections = 0
 
-    def ask(self, after: int, *, wait_ms: int = 0, **rest: Any) -> Any:
+    def ask(self, after: int, *, wait_ms: int = 0, whose: bytes = b"", **rest: Any) -> Any:
+        """From a connection of its own, unless `whose` says from which."""
+        self.connections += 1
         read = Read(rest.get("log_id"), after, rest.get("chain8"), 100, wait_ms)
-        self.reads.ask(read, self.tell)
+        self.reads.ask(read, self.tell, whose or b"%d" % self.connections)
         return self.told.pop() if self.told else None
 
     def tell(self, fields: Mapping[str, Any] | Refusal, raw: bytes | None) -> None:
@@ -264,3 +267,20 @@ def test_so_many_may_be_parked() -> None:
     for _ in range(PARKED_MAX):
         assert reader.ask(10, wait_ms=5) is None
     assert {"result": "nothing"} == reader.ask(10, wait_ms=5)
+
+
+def test_a_connection_has_one_parked_question() -> None:
+    """
+    RELIABILITY.md, 7.11; the earlier one is answered, the later one waits, others stay.
+    """
+    reader = Reader()
+    assert reader.ask(10, wait_ms=3, whose=b"one") is None
+    assert reader.ask(10, wait_ms=4, whose=b"two") is None
+    for _ in range(PARKED_MAX):
+        assert {"result": "nothing"} == reader.ask(10, wait_ms=5, whose=b"one")
+    assert reader.reads.next_due() == 1000 + 4_000_000
+    reader.ledger.head = 12
+    reader.reads.look_again(1000)
+    fields = {"result": "events", "first_seq": 11, "last_seq": 12}
+    assert [(fields, b"frames")] * 2 == reader.told
+    assert reader.reads.next_due() is None
