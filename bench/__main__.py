@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import zmq
 
-from bench import contestants, items, peers, report
+from bench import contestants, items, ours, peers, report
 from bench.readback import LedgerWrong
 from bench.stage import Figures, Item, Run, keep_folder, opened
 
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"cannot measure {only}: name some of {names}\n")
         return os.EX_USAGE
     keep_folder()
+    if not toy:
+        ours.install()
     asked = environ.get("PEERS", "0" if toy else "1") == "1"
     there = {peer for peer in contestants.PEERS if asked and peers.install(peer)}
     outcome: dict[str, tuple[Item, dict[str, list[Figures | None]]]] = {}

@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from bench import births, peers, proc, readback
+from bench import births, ours, peers, proc, readback
 from bench.births import STAY, boot_ns
 from bench.stage import START_SECONDS, Stage
 from circus.client import CallError, Client
 
 END_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.002
-BIN: Final = Path(sys.executable).parent
 
 
 class CannotMeasure(Exception):
@@ -142,7 +141,7 @@ class Ours(Contestant):
             f"backoff = 0\ngive_up = 0\nmin_uptime = 0\n{self.more}",
             encoding="utf-8",
         )
-        return [str(BIN / "circusd"), "--state-dir", str(self.state), str(config)]
+        return [ours.program("circusd"), "--state-dir", str(self.state), str(config)]
 
     def stop_workers(self) -> None:
         try:

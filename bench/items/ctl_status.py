@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
-from bench import peers
-from bench.contestants import BIN, Circus, Contestant, Ours, plain_environ, running
+from bench import ours, peers
+from bench.contestants import Circus, Contestant, Ours, plain_environ, running
 from bench.stage import Figures, Item, Stage, Target, percentile
 
 CALLS: Final = 20
@@ -27,7 +26,7 @@ def _against_imports(
 ) -> Figures:
     """The command and the bare imports of the same environment, in turn."""
     imports = [python, "-c", "import zmq, msgpack" if kind is Ours else "import zmq"]
-    ours: list[float] = []
+    whole: list[float] = []
     bare: list[float] = []
     with running(kind, stage, stage.sized(10, 2)) as started:
         started.wait_born()
@@ -35,16 +34,16 @@ def _against_imports(
         _timed(argv)
         for _ in range(stage.sized(CALLS, 2)):
             bare.append(_timed(imports))
-            ours.append(_timed(argv))
-    figures = {"p50 ms": percentile(ours, 0.5), "imports p50 ms": percentile(bare, 0.5)}
+            whole.append(_timed(argv))
+    figures = {"p50 ms": percentile(whole, 0.5), "imports p50 ms": percentile(bare, 0.5)}
     return {**figures, "× imports": figures["p50 ms"] / figures["imports p50 ms"]}
 
 
 def _ours(stage: Stage) -> Figures:
     def command(started: Contestant) -> list[str]:
-        return [str(BIN / "circusctl"), "--state-dir", str(started.state), "status"]
+        return [ours.program("circusctl"), "--state-dir", str(started.state), "status"]
 
-    return _against_imports(stage, Ours, command, sys.executable)
+    return _against_imports(stage, Ours, command, ours.program("python"))
 
 
 def _circus(stage: Stage) -> Figures:
