@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgpack
 
 from circus.bus.names import CLASS_OF, NAME_OF, Unknown
-from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, Record, fields_of
+from circus.bus.record import ENVELOPE_KEYS, Body, Command, Draft, Record, fields_of, new_tuple
 from circus.bus.shapes import declared
 from circus.bus.values import Moment
 
@@ -59,9 +59,9 @@ def from_ledger(data: bytes | memoryview) -> Any:
     return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=False)
 
 
-def encode_record(stamp: Stamp, draft: Draft) -> bytes:
+def encode_record(record: Record) -> bytes:
     """One record of a frame, keys in the order of ENVELOPE_KEYS, absent where None."""
-    return pack(record_map(stamp, draft))
+    return pack(record_map(record))
 
 
 class Stamp:
@@ -78,61 +78,57 @@ class Stamp:
         self.incarnation = incarnation
 
 
-def record_map(stamp: Stamp, draft: Draft) -> dict[str, Any]:
+def record_map(record: Record) -> dict[str, Any]:
     """The record as it is written: the one place that knows the order of the envelope's keys."""
-    body = draft.body
-    name, version = NAME_OF[type(body)]
+    (
+        seq, cause, name, version, actor, to, watcher, slot, spawn_id,
+        at, boot, incarnation, identity, peer, deadline, body,
+    ) = record  # fmt: skip
     whole: dict[str, Any] = {
-        "seq": stamp.seq,
-        "cause": stamp.cause if draft.cause is None else draft.cause,
-        "kind": body.kind,
-        "name": name,
-        "v": version,
-        "actor": stamp.actor,
-    }
-    if draft.to is not None:
-        whole["to"] = draft.to
-    if draft.watcher is not None:
-        whole["watcher"] = draft.watcher
-    if draft.slot is not None:
-        whole["slot"] = draft.slot
-    spawn_id = stamp.seq if name == "process.spawn" else draft.spawn_id
+        "seq": seq, "cause": cause, "kind": body.kind, "name": name, "v": version, "actor": actor,
+    }  # fmt: skip
+    if to is not None:
+        whole["to"] = to
+    if watcher is not None:
+        whole["watcher"] = watcher
+    if slot is not None:
+        whole["slot"] = slot
     if spawn_id is not None:
         whole["spawn_id"] = spawn_id
-    whole["at"] = stamp.at
-    whole["boot"] = stamp.boot
-    whole["incarnation"] = stamp.incarnation
-    if draft.id is not None:
-        whole["id"] = draft.id
-    if draft.peer is not None:
-        whole["peer"] = draft.peer
-    if draft.deadline is not None:
-        whole["deadline"] = draft.deadline
+    whole["at"] = at
+    whole["boot"] = boot
+    whole["incarnation"] = incarnation
+    if identity is not None:
+        whole["id"] = identity
+    if peer is not None:
+        whole["peer"] = peer
+    if deadline is not None:
+        whole["deadline"] = deadline
     whole["data"] = fields_of(body)
     return whole
 
 
 def stamped(stamp: Stamp, draft: Draft) -> Record:
-    """The record that `encode_record` writes, as the value that `record_of` reads back."""
+    """The record that a draft becomes, at the stamp's place."""
     body, to, watcher, slot, spawn_id, cause, identity, peer, deadline = draft
     name, version = NAME_OF[type(body)]
-    return Record(
+    return new_tuple(Record, (
         stamp.seq, stamp.cause if cause is None else cause, name, version, stamp.actor,
         to, watcher, slot, stamp.seq if name == "process.spawn" else spawn_id,
         stamp.at, stamp.boot, stamp.incarnation, identity, peer, deadline, body,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def record_of(whole: Mapping[str, Any]) -> Record:
     """A record from its decoded map; unknown keys of the envelope stay out."""
     name, version = whole["name"], whole["v"]
     get = whole.get
-    return Record(
+    return new_tuple(Record, (
         whole["seq"], whole["cause"], name, version, whole["actor"],
         get("to"), get("watcher"), get("slot"), get("spawn_id"),
         whole["at"], whole["boot"], whole["incarnation"],
         get("id"), get("peer"), get("deadline"), body_of(name, version, whole["data"]),
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def records_of(payload: bytes | memoryview) -> tuple[Record, ...]:

@@ -7,10 +7,11 @@ Never:     looks at any state but the record itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from circus.bus import events
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.values import ARBITER, CLIENT, CLOCK, CORE, REAPER, Address, watcher_address
 
 # Hosts: threads of actors with one DEALER each. How many there are is wiring (DESIGN.md, 3).
@@ -21,22 +22,43 @@ WORLD: Final = "world"
 VOICES: Final = frozenset({CLIENT, CORE})
 
 
+_OF_THE_WORLD: Final = frozenset({REAPER, CLOCK})
+
+
 def addressee(record: Record) -> Address | None:
     """The one actor that gets this record in its inbox, if any.
 
     A command goes where it is addressed, an event to the owner that it names; a newborn watcher is
     told of its birth, the arbiter of the daemon's signals.
     """
-    body = record.body
-    if isinstance(body, events.WatcherAdded):
-        return watcher_address(str(body.spec["name"]), record.seq)
-    if isinstance(body, events.WatcherRemoved):
-        return body.address
-    if isinstance(body, events.SignalReceived):
-        return ARBITER
-    return None if record.to in VOICES else record.to
+    other = _NOT_IN_TO.get(type(record.body))
+    if other is not None:
+        return other(record)
+    to = record.to
+    return None if to in VOICES else to
 
 
 def home(address: Address) -> str:
     """The host on which an actor lives."""
-    return WORLD if address in {REAPER, CLOCK} else ACTORS
+    return WORLD if address in _OF_THE_WORLD else ACTORS
+
+
+def _newborn(record: Record) -> Address:
+    assert isinstance(record.body, events.WatcherAdded), record
+    return watcher_address(str(record.body.spec["name"]), record.seq)
+
+
+def _removed(record: Record) -> Address:
+    assert isinstance(record.body, events.WatcherRemoved), record
+    return record.body.address
+
+
+def _arbiter(_record: Record) -> Address:
+    return ARBITER
+
+
+_NOT_IN_TO: Final[Mapping[type[Body], Callable[[Record], Address]]] = {
+    events.WatcherAdded: _newborn,
+    events.WatcherRemoved: _removed,
+    events.SignalReceived: _arbiter,
+}

@@ -18,7 +18,7 @@ from typing import Protocol
 from circus.bus.clock import Clock
 from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
 from circus.bus.machine import Delivered, Lease, Stamped
-from circus.bus.record import Body, Claim, Decision, Record
+from circus.bus.record import Body, Claim, Decision, Record, new_tuple
 from circus.bus.routing import addressee, home
 from circus.bus.values import Moment
 
@@ -143,23 +143,28 @@ class _Batch:
         stamp = Stamp(place.first_seq, decision.cause, decision.actor, place.now, self._incarnation)
         encoded: list[bytes] = []
         for draft in decision.drafts:
-            encoded.append(encode_record(stamp, draft))
-            self._route(stamped(stamp, draft))
+            record = stamped(stamp, draft)
+            encoded.append(encode_record(record))
+            self.records.append(record)
+            address = addressee(record)
+            if address is not None:
+                self._post(home(address), new_tuple(Delivered, (address, record)))
             stamp.seq += 1
         self.seq = stamp.seq
         self.frames.append((len(encoded), frame_payload(encoded, len(encoded))))
 
     def _answer(self, sender: str | OnStamped, item: Stamped) -> None:
         if isinstance(sender, str):
-            self.mail.setdefault(sender, []).append(item)
+            self._post(sender, item)
         else:
             self.callbacks.append((sender, item))
 
-    def _route(self, record: Record) -> None:
-        self.records.append(record)
-        address = addressee(record)
-        if address is not None:
-            self.mail.setdefault(home(address), []).append(Delivered(address, record))
+    def _post(self, host: str, item: Stamped | Delivered) -> None:
+        items = self.mail.get(host)
+        if items is None:
+            self.mail[host] = [item]
+        else:
+            items.append(item)
 
 
 def _is_unclaimed(submitted: tuple[Decision, object]) -> bool:

@@ -16,12 +16,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+import msgpack
 import zmq
 
-from circus.bus.codec import from_ledger, pack
+from circus.bus.codec import from_ledger
 from circus.bus.machine import Delivered, Stamped
 from circus.bus.names import NAME_OF
-from circus.bus.record import Claim, Decision, Draft, Record, values_of
+from circus.bus.record import Body, Claim, Decision, Draft, Record, new_tuple, values_of
 from circus.bus.values import Moment
 
 INTERNAL: Final = "inproc://switchboard"
@@ -29,8 +30,7 @@ INTERNAL: Final = "inproc://switchboard"
 INTERNAL_HWM: Final = 0
 SNDMORE: Final = int(zmq.SNDMORE)
 
-STAMPED: Final = 0
-DELIVERED: Final = 1
+STAMPED_FIELDS: Final = len(Stamped._fields)  # `Delivered` has fewer
 
 Item = Stamped | Delivered
 
@@ -118,7 +118,7 @@ class ZmqExchange:
         made = ZmqWire(host, dealer, self, self._incarnation)
         self._wires[host] = made
         # The ROUTER learns a name only from the peer: introduce it before anything is sent to it.
-        dealer.send(pack([self._incarnation, []]))
+        dealer.send(_pack((self._incarnation, ())))
         self._receive_one()
         return made
 
@@ -127,7 +127,7 @@ class ZmqExchange:
         wire = self._wires[host]
         wire.under_way += 1
         self._router.send(wire.route, SNDMORE)
-        self._router.send(pack([self._incarnation, list(map(_item_out, items))]))
+        self._router.send(_pack((self._incarnation, items)))
 
     def receive(self) -> Sequence[tuple[str, Decision]]:
         """All that hosts have decided since the last call."""
@@ -171,7 +171,7 @@ class ZmqWire:
     def send(self, decisions: Sequence[Decision]) -> None:
         """To the switchboard, as one message."""
         self._exchange.under_way += 1
-        self._dealer.send(pack([self._incarnation, list(map(_decision_out, decisions))]))
+        self._dealer.send(_pack((self._incarnation, decisions)))
 
     def receive(self) -> Sequence[Item]:
         """All that has arrived."""
@@ -200,36 +200,31 @@ def _socket(context: zmq.Context[Any], kind: int) -> Any:
 
 # Between hosts of one incarnation a body is the number of its class and its values: the names,
 # which make a record readable for ever, are half of its bytes and most of the price of reading it.
+# The rest of an envelope is a tuple, which msgpack takes as it is.
 _CLASSES: Final = tuple(NAME_OF)
-_NAMES: Final = tuple(NAME_OF.values())
 _NUMBER_OF: Final = {cls: number for number, cls in enumerate(_CLASSES)}
 
 
-def _decision_out(decision: Decision) -> list[Any]:
-    actor, cause, drafts, claim = decision
-    place = None if claim is None else [claim.first_seq, *claim.now]
-    out = [[_NUMBER_OF[type(body)], values_of(body), *rest] for body, *rest in drafts]
-    return [actor, cause, out, place]
+def _body_out(body: Body) -> tuple[Any, ...]:
+    return (_NUMBER_OF[type(body)], *values_of(body))
+
+
+_pack: Final = msgpack.Packer(use_bin_type=True, autoreset=True, default=_body_out).pack
 
 
 def _decision_in(whole: Sequence[Any]) -> Decision:
     actor, cause, drafts, place = whole
-    taken = [Draft(_CLASSES[number](*values), *rest) for number, values, *rest in drafts]
-    claim = None if place is None else Claim(place[0], Moment(*place[1:]))
+    taken: list[Draft] = []
+    for (number, *values), *rest in drafts:
+        taken.append(new_tuple(Draft, (_CLASSES[number](*values), *rest)))
+    claim = None if place is None else Claim(place[0], Moment(*place[1]))
     return Decision(actor, cause, tuple(taken), claim)
 
 
-def _item_out(item: Item) -> list[Any]:
-    if isinstance(item, Stamped):
-        return [STAMPED, item.actor, item.first_seq, item.now.wall, item.now.boot]
-    seq, cause, _, _, *rest, body = item.record
-    return [DELIVERED, item.address, seq, cause, _NUMBER_OF[type(body)], values_of(body), *rest]
-
-
 def _item_in(whole: Sequence[Any]) -> Item:
-    if whole[0] == STAMPED:
-        return Stamped(whole[1], whole[2], Moment(whole[3], whole[4]))
-    _, address, seq, cause, number, values, *rest = whole
-    name, version = _NAMES[number]
-    record = Record._make((seq, cause, name, version, *rest, _CLASSES[number](*values)))
-    return Delivered(address, record)
+    if len(whole) == STAMPED_FIELDS:
+        actor, first_seq, now = whole
+        return Stamped(actor, first_seq, Moment(*now))
+    address, (*envelope, (number, *values)) = whole
+    record = new_tuple(Record, (*envelope, _CLASSES[number](*values)))
+    return new_tuple(Delivered, (address, record))

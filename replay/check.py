@@ -23,7 +23,7 @@ import attr
 from circus.arbiter.runtime import blank
 from circus.bus import events
 from circus.bus.chance import Chance
-from circus.bus.codec import Stamp, encode_record, from_ledger, record_of
+from circus.bus.codec import Stamp, encode_record, from_ledger, record_of, stamped
 from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Draft, Record
@@ -168,12 +168,12 @@ def _stamp(record: Record) -> Stamp:
 
 
 def _encoded(stamp: Stamp, draft: Draft) -> bytes:
-    return encode_record(stamp, draft)
+    return encode_record(stamped(stamp, draft))
 
 
 def encoded(record: Record) -> bytes:
     """The bytes of a record, as the switchboard wrote them."""
-    return encode_record(_stamp(record), draft_of(record))
+    return encode_record(stamped(_stamp(record), draft_of(record)))
 
 
 def folded(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.runtime import recover
 from circus.bus.clock import SystemClock
-from circus.bus.codec import Stamp, encode_record, frame_payload, records_of
+from circus.bus.codec import Stamp, encode_record, frame_payload, records_of, stamped
 from circus.bus.disk import RealDisk
 from circus.bus.events import ProcessSpawned
 from circus.bus.ledger import Ledger
@@ -33,7 +33,7 @@ MIB: Final = 1024 * 1024
 def _payload() -> bytes:
     draft = Draft(ProcessSpawned(4711, 123456789012, 1234), None, "w", 3, 42, 17)
     stamp = Stamp(1_000_000, 17, "reaper", SystemClock().now(), 1)
-    return frame_payload([encode_record(stamp, draft)], 1)
+    return frame_payload([encode_record(stamped(stamp, draft))], 1)
 
 
 def _bare(stage: Stage) -> Figures:

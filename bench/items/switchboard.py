@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from circus.bus.routing import ACTORS, WORLD
 from circus.bus.switchboard import Switchboard
 from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
+from circus.daemon import GARBAGE_THRESHOLDS
 
 RECORDS: Final = 100_000
 DECISIONS_PER_WAKE: Final = 16
@@ -90,6 +92,7 @@ def drive(stage: Stage, transport: str, size: int, per_wake: int) -> float:
         )
         actors, world = exchange.wire(ACTORS), exchange.wire(WORLD)
         board = Switchboard(ledger, SystemClock(), 1, exchange=exchange, publisher=stream)
+        gc.set_threshold(*GARBAGE_THRESHOLDS)  # as the daemon has them
         begun = time.perf_counter()
         for _ in range(turns):
             world.send(decisions)
