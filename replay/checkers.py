@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from circus.replay.world import World
 
 STORY_RECORDS_MAX: Final = 40
+RECORDS_KEPT: Final = 50_000  # at least so many are at hand for stories
 
 
 class Violation(AssertionError):
@@ -47,7 +48,8 @@ class Truth:
     def __init__(self, seed: int, make_checkers: Callable[[Truth], Sequence[Checker]]) -> None:
         self.seed = seed
         self.repeat = f"python -m circus.replay {seed}"
-        self.records: list[Record] = []
+        self.records: list[Record] = []  # the latest; older ones are in the ledger
+        self.seen = 0  # how many records there have been
         self.workers: dict[int, Worker] = {}  # by serial
         self.by_spawn: dict[int, Worker] = {}
         self.spawns: dict[int, Record] = {}  # the spawn commands, by spawn_id
@@ -55,9 +57,13 @@ class Truth:
 
     def observe(self, record: Record) -> None:
         """Every record once, whether it is appended now or found in recovery."""
-        if self.records and record.seq <= self.records[-1].seq:
+        records = self.records
+        if records and record.seq <= records[-1].seq:
             return
-        self.records.append(record)
+        self.seen += 1
+        records.append(record)
+        if len(records) > 2 * RECORDS_KEPT:
+            del records[:RECORDS_KEPT]
         if isinstance(record.body, commands.ProcessSpawn):
             self.spawns[record.seq] = record
         for checker in self.checkers:

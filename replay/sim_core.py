@@ -15,21 +15,24 @@ import attr
 from circus.arbiter.launches import Launches
 from circus.arbiter.projection import Projection
 from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.upkeep import Upkeep
 from circus.bus import commands, events
-from circus.bus.ledger import Ledger
+from circus.bus.cursor_errors import Damaged
+from circus.bus.ledger import SEGMENT_BYTES_MAX, Ledger
 from circus.bus.past import Past
 from circus.bus.record import Decision, Draft, Record
-from circus.bus.switchboard import Observer
+from circus.bus.switchboard import Observer, Publisher
 from circus.bus.values import CLIENT
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, SimClock
+from circus.replay.edges import Edges
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
-from circus.replay.sim_disk import SimDisk, SimSyncer
+from circus.replay.sim_disk import SimDisk
+from circus.replay.sim_syncer import SimSyncer
 
 DIRECTORY: Final = "ledger"
 LOG_ID: Final = b"simulated ledger"
 VERSION: Final = "0.1.0"
-CORE_PID: Final = 1_000_000  # plus the incarnation: never a worker's
 
 
 class MakeReaper(Protocol):
@@ -45,12 +48,27 @@ MakeExchange = Callable[[SimBus, int], SimExchange]
 
 
 class Silence:
-    """Nobody listens to the event stream; subscribers have a World of their own later."""
+    """Nobody listens to the event stream."""
 
     def publish(
         self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
     ) -> None:
         """Losing it is allowed."""
+
+
+class Tally:
+    """Counts decisions of production code: each is a frame, appended and delivered by now."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.decisions = 0
+        self._publisher = publisher
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """They are in the ledger, and whom they concern has been sent them."""
+        self.decisions += len(frames)
+        self._publisher.publish(frames, chains, first_seq)
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
@@ -61,7 +79,11 @@ class Surroundings:
     disk: SimDisk
     bus: SimBus
     boot_id: str
+    pid: int
     configure: commands.ArbiterConfigure
+    segment_bytes_max: int = SEGMENT_BYTES_MAX
+    wake: Callable[[], None]
+    publisher: Publisher = attr.Factory(Silence)
     make_reaper: MakeReaper = Reaper
     make_exchange: MakeExchange = SimExchange
 
@@ -71,19 +93,26 @@ class SimCore:
 
     def __init__(self, around: Surroundings, link: SimLink, observer: Observer) -> None:
         self.link = link
-        self.projection = Projection()
         self.ended: int | None = None
         self.alarm: int | None = None
+        self.safe = 0  # the seq up to which a client may be told that it is durable
         self._ready = False
         self._around = around
         self._clock = SimClock(around.agenda)
-        self.ledger = Ledger.open(DIRECTORY, around.disk, log_id=LOG_ID, now=self._clock.now())
-        self.past = recover(self.ledger, (observer, self.projection))
+        self.ledger = Ledger.open(
+            DIRECTORY, around.disk, log_id=LOG_ID, now=self._clock.now(),
+            segment_bytes_max=around.segment_bytes_max,
+        )  # fmt: skip
+        self._edges = Edges(around.agenda.coverage)
+        self.past, self.projection = self._recovered(observer)
         self._rebase(self.past)
-        self.ledger.attach(SimSyncer(around.disk, around.agenda.later))
+        syncer = SimSyncer(around.agenda, around.disk)
+        self.ledger.attach(syncer)
         self.seed = around.agenda.chance.getrandbits(64)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
-        self.runtime.switchboard.observers += [observer, self.projection]
+        self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
+        self._edges.counting = True
+        self.runtime.switchboard.observers += [observer, self.projection, self._edges]
         self._begin()
 
     @property
@@ -91,17 +120,13 @@ class SimCore:
         """Which life this is."""
         return self.runtime.switchboard.incarnation
 
-    @property
-    def pid(self) -> int:
-        """For the keeper's obituary."""
-        return CORE_PID + self.incarnation
-
     def turn(self) -> None:
         """One wake-up, as the engine has it."""
         self.runtime.reaper.receive()
         self.runtime.pump()
         if not self._ready and self.runtime.awake:
             self._say_ready()
+        self.safe = self.upkeep.settle(self._clock.now())
         if self.runtime.ended:
             self.ended = 0
             self._finish(self.ended)
@@ -114,7 +139,8 @@ class SimCore:
         """When it should be woken though nobody tells it anything."""
         boot = self._around.agenda.boot
         timer, mail = self.runtime.next_due(), self._around.bus.next_due(self.incarnation, boot)
-        dues = [max(due, boot) for due in (timer, mail) if due is not None]
+        retry = self.upkeep.retry_due or None
+        dues = [max(due, boot) for due in (timer, mail, retry) if due is not None]
         return min(dues, default=None)
 
     def _ports(self) -> Ports:
@@ -124,7 +150,7 @@ class SimCore:
             ledger=self.ledger,
             clock=self._clock,
             exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
-            publisher=Silence(),
+            publisher=around.publisher,
             reaper=lambda say: around.make_reaper(self.link, launches.of, say),
         )
 
@@ -135,15 +161,33 @@ class SimCore:
     def _begin(self) -> None:
         runtime = self.runtime
         started = events.CoreStarted(
-            version=VERSION, pid=self.pid, keeper_pid=1, boot_id=self._around.boot_id,
+            version=VERSION, pid=self._around.pid, keeper_pid=1, boot_id=self._around.boot_id,
             host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
         )  # fmt: skip
         runtime.begin((Draft(started), *self._findings()))
         runtime.configure(self._around.configure)
 
+    def _recovered(self, observer: Observer) -> tuple[Past, Projection]:
+        """As arbiter.wiring does it: folded from behind the last hole, if there is one."""
+        after = 0
+        while True:
+            projection = Projection()
+            observers = (observer, self._edges, projection)
+            try:
+                return recover(self.ledger, observers, after), projection
+            except Damaged as hole:
+                after = hole.lost_to
+
     def _findings(self) -> list[Draft]:
-        cut = self.ledger.recovered.tail_cut
-        return [] if cut is None else [Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes))]
+        found = self.ledger.recovered
+        cut = found.tail_cut
+        drafts = (
+            [] if cut is None else [Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes))]
+        )
+        return drafts + [
+            Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
+            for one in found.damaged
+        ]
 
     def _say_ready(self) -> None:
         self._ready = True

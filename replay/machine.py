@@ -1,0 +1,201 @@
+"""Room: replay -- one machine: its disk, its keeper, the cores that come and go, and their time.
+
+Knows:     replay.sim_core, replay.sim_keeper, the disk, the bus, the checkers.
+Known by:  replay.world, which is a machine with an operator and with bad luck.
+Never:     helps the core: what it may do is what the real world does, at bad moments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import attr
+
+from circus.bus import commands
+from circus.bus.ledger import SEGMENT_BYTES_MAX, StorageFailed
+from circus.process.children import Children
+from circus.process.reaper import Reaper
+from circus.replay.agenda import Agenda, Crash, PowerCut
+from circus.replay.checkers import Checker, Truth
+from circus.replay.invariants import every_checker
+from circus.replay.panel import Panel
+from circus.replay.sim_bus import SimBus, SimExchange, SimLink
+from circus.replay.sim_clock import Stops
+from circus.replay.sim_core import MakeExchange, MakeReaper, Silence, SimCore, Surroundings, Tally
+from circus.replay.sim_disk import SimDisk
+from circus.replay.sim_keeper import MakeChildren, SimKeeper
+from circus.replay.truth import Fact
+
+SIGKILL: Final = 9
+START_DELAY_MAX: Final = 50_000_000  # from fork to the first look at the ledger
+POWER_OFF_NS: Final = 5_000_000_000
+SEGMENT_SIZES: Final = (4096, 65536, SEGMENT_BYTES_MAX)
+FAULTS: Final = ("core.crash", "power.cut")
+NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Cast:
+    """Who plays: production's classes, or a mutant to see a checker fail."""
+
+    make_children: MakeChildren = Children
+    make_reaper: MakeReaper = Reaper
+    make_exchange: MakeExchange = SimExchange
+    checkers: Callable[[Truth], Sequence[Checker]] = every_checker
+
+
+class Machine:
+    """What stays when a core dies, and what a power cut leaves."""
+
+    def __init__(self, agenda: Agenda, cast: Cast) -> None:
+        self.agenda = agenda
+        self.cast = cast
+        self.disk = SimDisk(agenda)
+        self.truth = Truth(agenda.seed, cast.checkers)
+        self.panel = Panel(self.truth)
+        self.core: SimCore | None = None
+        self._starting: SimLink | None = None
+        self.ended: int | None = None
+        self.boots = 1
+        self.tally = Tally(Silence())
+        self.stops = Stops(agenda)
+        self._bus = SimBus(agenda)
+        self._configured: commands.ArbiterConfigure | None = None
+        self._segment_bytes_max = agenda.chance.choice(SEGMENT_SIZES)
+        self.keeper = SimKeeper(agenda, self, cast.make_children)
+        agenda.coverage.expect(*FAULTS)
+
+    # --- what the keeper asks (replay.sim_keeper.Host) --------------------------------------------
+
+    def core_due(self) -> None:
+        """A core is started; it takes a while until it looks at its ledger."""
+        link = SimLink(self.agenda, self.keeper.hear, self._turn)
+        pid = self.keeper.connect(link)
+        self._starting = link
+        delay = self.agenda.some(START_DELAY_MAX)
+        self.agenda.later(delay, lambda: self._start(link, pid))
+
+    def core_killed(self) -> None:
+        """The keeper does not wait for it any longer."""
+        self._core_over(None, SIGKILL)
+
+    def happened(self, fact: Fact) -> None:
+        """The kernel's or the keeper's."""
+        self.panel.facts += 1
+        self.truth.happened(fact)
+
+    def over(self, code: int) -> None:
+        """The keeper has ended."""
+        self.ended = code
+
+    # --- bad luck ---------------------------------------------------------------------------------
+
+    def crash(self) -> None:
+        """The core dies between two wake-ups."""
+        if self.core is not None:
+            self.agenda.coverage.faults["core.crash"] += 1
+            self._core_over(None, SIGKILL)
+
+    def cut_power(self) -> None:
+        """Everything stops; the machine comes back with what the platter has."""
+        agenda = self.agenda
+        agenda.coverage.faults["power.cut"] += 1
+        self.core = self._starting = None
+        agenda.cancel()
+        self.disk.lose_power(agenda.chance)
+        agenda.pause(POWER_OFF_NS)
+        self.boots += 1
+        self.stops = Stops(agenda)
+        self._bus = SimBus(agenda)
+        self.keeper = SimKeeper(agenda, self, self.cast.make_children)
+        self._begin_truth()
+        if self.ended is None and self._configured is not None:
+            self.switch_on()
+
+    def switch_on(self) -> None:
+        """The service manager starts the keeper, and that its first core."""
+        self.agenda.later(0, self.keeper.turn)
+
+    def guarded(self, happening: Callable[[], None]) -> None:
+        """Let something happen in which the core may die, or the power fail."""
+        try:
+            happening()
+        except PowerCut:
+            self.cut_power()
+        except Crash:
+            self.agenda.coverage.faults["core.crash"] += 1
+            self._core_over(None, SIGKILL)
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """To look at the disk without touching the world."""
+        agenda, disk = self.agenda, self.disk
+        kept = (agenda.touched, agenda.crash_at, disk.trouble)
+        agenda.crash_at = disk.trouble = None
+        try:
+            yield
+        finally:
+            agenda.touched, agenda.crash_at, disk.trouble = kept
+
+    @property
+    def configuration(self) -> commands.ArbiterConfigure:
+        """What the file says; nothing until there is one."""
+        return self._configured or NO_CONFIGURATION
+
+    # --- the life of the core ---------------------------------------------------------------------
+
+    def _begin_truth(self) -> None:
+        """A new boot: nothing that lived before it does."""
+        repeat = self.truth.repeat
+        self.truth = Truth(self.truth.seed, self.cast.checkers)
+        self.truth.repeat = repeat
+        self.panel = Panel(self.truth)
+
+    def _start(self, link: SimLink, pid: int) -> None:
+        if self._starting is not link:
+            return  # It was killed before it came to that.
+        around = Surroundings(
+            agenda=self.agenda, disk=self.disk, bus=self._bus, boot_id=f"boot-{self.boots}",
+            pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
+            publisher=self.tally, make_reaper=self.cast.make_reaper,
+            make_exchange=self.cast.make_exchange, wake=self._turn,
+        )  # fmt: skip
+        try:
+            self.core = SimCore(around, link, self.truth)
+        except StorageFailed:
+            self._core_over(os.EX_CANTCREAT, None)
+        else:
+            self._turn()
+
+    def _turn(self) -> None:
+        core = self.core
+        if core is None or self.stops.holds(self._turn):
+            return
+        core.turn()
+        if self.core is core:
+            if core.ended is not None:
+                self._core_over(core.ended, None)
+            else:
+                self._wake(core)
+
+    def _wake(self, core: SimCore) -> None:
+        """Let it be woken when it wants to; one alarm at a time, the earliest."""
+        due = core.next_due()
+        if due is None or (core.alarm is not None and core.alarm <= due):
+            return
+        core.alarm = due
+        self.agenda.later(due - self.agenda.boot, lambda: self._ring(core, due))
+
+    def _ring(self, core: SimCore, due: int) -> None:
+        if self.core is core and core.alarm == due:
+            core.alarm = None
+            self._turn()
+
+    def _core_over(self, code: int | None, signum: int | None) -> None:
+        self.core = self._starting = None
+        self.stops.forget()
+        self.disk.lose_process()
+        self.keeper.lose_core(code, signum)
