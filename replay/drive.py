@@ -18,6 +18,7 @@ import attr
 
 from circus.replay.agenda import Dice
 from circus.replay.check import uphold
+from circus.replay.sim_spawn import KernelWeather
 from circus.replay.world import Cast, World
 
 STEPS: Final = 400
@@ -33,14 +34,13 @@ class Weather:
     kill: float
     crash: float
     power_cut: float
-    spawn_fault: float
     pause: float
     wall_jump: float
 
     @classmethod
     def drawn(cls, chance: Dice) -> Weather:
         """Half of all faults are absent from a run."""
-        rates = (0.08, 0.05, 0.01, 0.002, 0.2, 0.01, 0.01)
+        rates = (0.08, 0.05, 0.01, 0.002, 0.01, 0.01)
         return cls(*(rate * chance.random() * (chance.random() < 0.5) for rate in rates))
 
 
@@ -51,7 +51,7 @@ def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
     weather = Weather.drawn(chance)
     world.truth.repeat = f"python -m circus.replay {seed} {steps}"
     world.configure(specs(chance))
-    world.keeper.kernel.spawn_fault_rate = weather.spawn_fault
+    world.keeper.kernel.lives.weather = KernelWeather.drawn(chance)
     for _ in range(steps):
         disturb(world, weather)
         if not world.step():

@@ -24,7 +24,7 @@ TERM: Final = frozenset({int(signal.SIGTERM)})
 class Script:
     """One life. `lifetime` None: until it is told; `code` and `signum` say how it ends by itself.
 
-    `shy_of` signals are ignored; any other signal but CONT ends the process `slowness` ns later.
+    `shy_of` signals are ignored; any other that asks for an end is obeyed `slowness` ns later.
     """
 
     lifetime: int | None = None
@@ -33,9 +33,16 @@ class Script:
     shy_of: frozenset[int] = frozenset()
     slowness: int = 0
     stops_after: int | None = None  # it stops itself, like a process under a debugger
+    stuck_after: int | None = None  # it waits for a disk, for `stuck_for` ns: KILL has to wait too
+    stuck_for: int = 0
     children: int = 0
+    child: Script | None = None  # what its children do; None: they run until they are told
     detached: bool = False  # its children begin sessions of their own
     waits: bool = True  # it reaps its children
+    forks_every: int | None = None  # without end, up to `forks_max` children at a time
+    forks_max: int = 0
+    ready_after: int | None = 0  # None: it never says that it is ready
+    closes_stdout_after: int | None = None
 
 
 class NotExecutable(Exception):
@@ -95,6 +102,34 @@ def daemon(_words: Sequence[str], _chance: random.Random) -> Script:
     return Script(lifetime=20 * MS, children=1, detached=True)
 
 
+def deserter(words: Sequence[str], _chance: random.Random) -> Script:
+    """`deserter [SECONDS]`: its grandchild's parent ends at once, and the grandchild later."""
+    grandchild = Script(lifetime=_seconds(words, 1, 3.0), code=5)
+    return Script(children=1, child=Script(lifetime=15 * MS, children=1, child=grandchild))
+
+
+def bomb(words: Sequence[str], _chance: random.Random) -> Script:
+    """`bomb [LIMIT]`: forks as fast as it can, up to its limit of processes."""
+    limit = int(words[1]) if len(words) > 1 else 10
+    spark = Script(lifetime=300 * MS, code=1)
+    return Script(forks_every=40 * MS, forks_max=limit, child=spark)
+
+
+def stuck(words: Sequence[str], chance: random.Random) -> Script:
+    """`stuck [SECONDS]`: now and then a disk does not answer, and nothing can end it meanwhile."""
+    return Script(stuck_after=chance.randrange(SECOND), stuck_for=_seconds(words, 1, 1.5))
+
+
+def late(words: Sequence[str], _chance: random.Random) -> Script:
+    """`late [SECONDS]`: says that it is ready after so long."""
+    return Script(ready_after=_seconds(words, 1, 2.0))
+
+
+def silent(_words: Sequence[str], _chance: random.Random) -> Script:
+    """Never says that it is ready, and closes its output."""
+    return Script(ready_after=None, closes_stdout_after=50 * MS)
+
+
 def sleeper(words: Sequence[str], _chance: random.Random) -> Script:
     """`sleeper [SECONDS]`: stops itself; TERM has to wait for CONT, KILL does not."""
     return Script(stops_after=_seconds(words, 1, 0.1))
@@ -121,13 +156,14 @@ MOODS: Final[tuple[tuple[Make, tuple[str, ...]], ...]] = (
     (steady, ()), (steady, ()), (slow, ()), (stubborn, ()), (exits, ("exits", "3", "0.4")),
     (exits, ("exits", "0", "2.5")), (instant, ("instant", "7")), (crashes, ()), (sleeper, ()),
     (parent, ("parent", "2", "1.0")), (careless, ("careless", "2")), (daemon, ()),
+    (deserter, ()), (bomb, ("bomb", "5")), (stuck, ()), (stuck, ("stuck", "0.2")), (silent, ()),
 )  # fmt: skip
 
 SCRIPTS: Final[Mapping[str, Make]] = {
     made.__name__: made
     for made in (
         steady, slow, stubborn, exits, instant, crashes, parent, careless, daemon, sleeper,
-        missing, forbidden, moody,
+        deserter, bomb, stuck, late, silent, missing, forbidden, moody,
     )
 }  # fmt: skip
 

@@ -1,90 +1,61 @@
-"""Room: replay -- a kernel in memory: processes, signals, zombies, orphans, a handful of pids.
+"""Room: replay -- a kernel in memory: the keeper's seam on top of the table of processes.
 
-Knows:     process.kernel (the Protocol's values), replay.scripts, replay.truth.
-Known by:  replay.world; the keeper's logic calls it in place of Linux.
+Knows:     process.kernel (the Protocol's values), replay.sim_lives, replay.sim_processes.
+Known by:  replay.sim_keeper and replay.world; the keeper's logic calls it in place of Linux.
 Never:     decides when anything happens: it asks the world's agenda.
 
-What it keeps of Linux: a zombie keeps its status until it is reaped; a stopped process acts on
-KILL and CONT only, other signals wait, each number once; a signal to a zombie succeeds; children
-of an ended process come to the nearest sub-reaper, which is the keeper; a pid is not given again
-while a process, a group or a session has it; pidfds name processes and not pids.
+Layers, each of which can be read by itself: `sim_signals` (what a signal does to one process),
+`sim_kin` (groups, sessions, pids), `sim_processes` (what Linux does; compared with it, call by
+call, by tests/sim/test_kernel_differential.py), `sim_lives` (what programs do) and `sim_spawn`
+(what goes wrong). A pidfd names a process and not a pid; its inode is the process's serial.
 """
 
 from __future__ import annotations
 
 import errno
-import random
-import signal
-from collections.abc import Callable, Collection
-from typing import Final, Protocol
-
-import attr
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 from circus.process.fast_road import SpawnFailed
 from circus.process.kernel import Child, Orphan
 from circus.process.launch import Launch
 from circus.process.linux import Ending
 from circus.replay.scripts import NotExecutable, Script, script_of
-from circus.replay.truth import Ended, Fact, Forked, Misused, OrphanReaped, Reaped, Signalled
+from circus.replay.sim_kin import KEEPER, ZOMBIE, Process, below
+from circus.replay.sim_lives import Host, Lives
+from circus.replay.sim_processes import ProcessTable
+from circus.replay.sim_signals import KILL, SIGNUM_MAX
+from circus.replay.sim_spawn import (
+    EXEC_HANG_MAX,
+    EXEC_HANGS,
+    KERNEL_FAULTS,
+    KernelWeather,
+    refuse_too_long,
+    uid_of,
+)
+from circus.replay.truth import Forked, Misused, OrphanReaped, Reaped, Signalled
 
-PID_FIRST: Final = 2
-PIDS: Final = 60
 PIDFD_FIRST: Final = 1000
-KEEPER: Final = 0  # the serial of everybody's ancestor
-TICK_NS: Final = 10_000_000
-RUNNING: Final = "R"
-STOPPED: Final = "T"
-ZOMBIE: Final = "Z"
-SPAWN_FAULTS: Final = (
-    ("fork", errno.EAGAIN), ("fork", errno.ENOMEM), ("fork", errno.EMFILE), ("exec", errno.EACCES),
-    ("exec", errno.ETXTBSY), ("exec", errno.ENOEXEC), ("chdir", errno.ENOENT),
-    ("user", errno.EPERM),
-)  # fmt: skip
-IGNORED_BY_DEFAULT: Final = frozenset({0, int(signal.SIGCHLD), int(signal.SIGCONT)})
-STOPPING: Final = frozenset({int(signal.SIGSTOP), int(signal.SIGTSTP)})
 
-
-class Agenda(Protocol):
-    """What the kernel asks of the world."""
-
-    @property
-    def chance(self) -> random.Random: ...
-    def moment(self) -> tuple[int, int]: ...
-    def later(self, delay: int, happening: Callable[[], None], /) -> None: ...
-    def happened(self, fact: Fact, /) -> None: ...
-    def readable(self, pidfd: int, /) -> None: ...
-    def child_ended(self) -> None: ...
-
-
-@attr.s(auto_attribs=True, slots=True, eq=False)
-class Process:
-    """One process, ours or of our workers."""
-
-    serial: int
-    pid: int
-    parent: int  # serial
-    group: int  # pid
-    session: int  # pid
-    script: Script
-    started: int
-    state: str = RUNNING
-    ending: Ending | None = None
-    pending: set[int] = attr.Factory(set)
-    pidfd: int = 0
+TARGETS: Final[Mapping[str, Callable[[Process], list[Process]]]] = {
+    "process": lambda process: [process],
+    "children": lambda process: list(process.children),
+    "family": lambda process: [process, *process.children],
+    "tree": lambda process: [process, *below(process)],
+    "descendants": below,
+}
 
 
 class SimKernel:
-    """The keeper's kernel. `spawn_fault_rate` makes that part of all spawns fail."""
+    """The keeper's kernel. `lives.weather` says what goes wrong; at first nothing does."""
 
-    def __init__(self, agenda: Agenda) -> None:
-        self.agenda = agenda
-        self.spawn_fault_rate = 0.0
-        self.calm = False  # every program that starts from now on is steady
-        self.processes: dict[int, Process] = {}  # by serial, zombies included
-        self._by_pid: dict[int, Process] = {}
-        self._watched: set[int] = set()
-        self._last_pid = PID_FIRST - 1
-        self._serials = 0
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.agenda = host.agenda
+        self.agenda.coverage.expect(*KERNEL_FAULTS)
+        self.lives = Lives(host)
+        self.table = self.lives.table
+        self.processes = self.table.processes  # by serial, zombies included
 
     # --- the Protocol -----------------------------------------------------------------------------
 
@@ -92,89 +63,92 @@ class SimKernel:
         return self.agenda.moment()
 
     def spawn(self, launch: Launch) -> Child:
-        chance = self.agenda.chance
-        if not self.calm and chance.random() < self.spawn_fault_rate:
-            raise SpawnFailed(*chance.choice(SPAWN_FAULTS))
-        try:
-            script = script_of(launch.argv, chance)
-        except NotExecutable as error:
-            raise SpawnFailed(error.step, error.errno) from error
-        if self.calm and script.lifetime is not None:
-            script = Script()
-        process = self._fork(KEEPER, script, own_session=True)
-        process.pidfd = PIDFD_FIRST + process.serial
-        self.agenda.happened(Forked(process.serial, process.pid))
-        self._begin(process)
+        lives, agenda = self.lives, self.agenda
+        fault = lives.weather.spoil(agenda.chance)
+        if fault is not None:
+            agenda.coverage.faults[fault.name] += 1
+            raise SpawnFailed(fault.step, fault.errno)
+        process = _started(self.table, launch, self._script_of(launch), lives.tick())
+        if lives.struck(lives.weather.exec_hang, EXEC_HANGS):
+            agenda.pause(agenda.chance.randrange(EXEC_HANG_MAX))
+        self.host.happened(Forked(process.serial, process.pid))
+        lives.begin(process)
+        lives.perhaps_kill_early(process)
+        lives.perhaps_disturb()
         return Child(process.pid, process.pidfd, process.started, process.serial)
 
     def watch(self, child: Child) -> None:
-        self._watched.add(child.pidfd)
+        self.lives.watched.add(child.pidfd)
         process = self.processes.get(child.inode)
         if process is not None and process.state == ZOMBIE:
-            self.agenda.readable(child.pidfd)
+            self.host.readable(child.pidfd)
 
     def unwatch(self, child: Child) -> None:
-        self._watched.discard(child.pidfd)
+        self.lives.watched.discard(child.pidfd)
 
     def peek(self, child: Child) -> Ending | None:
         process = self.processes.get(child.inode)
         if process is None:
-            self.agenda.happened(Misused("peek after reap", child.pid))
+            self.host.happened(Misused("peek after reap", child.pid))
             raise ChildProcessError(errno.ECHILD, "no such child")
-        return process.ending
+        return None if process.traced else process.ending
 
     def reap(self, child: Child) -> None:
         process = self.processes.get(child.inode)
         if process is None:
-            self.agenda.happened(Misused("reap after reap", child.pid))
+            self.host.happened(Misused("reap after reap", child.pid))
             raise ChildProcessError(errno.ECHILD, "no such child")
-        if process.state != ZOMBIE:
-            self.agenda.happened(Misused("reap of a living process", child.pid))
+        if process.state != ZOMBIE or process.traced:
+            self.host.happened(Misused("reap of a living process", child.pid))
             return
-        members = tuple(
-            one.serial for one in self._members(process.pid) if one.serial != process.serial
+        members = self.table.kin.members(process.pid, sessions=True)
+        self.table.release(process)
+        self.host.happened(
+            Reaped(process.serial, process.pid, tuple(one.serial for one in members))
         )
-        self._forget(process)
-        self.agenda.happened(Reaped(process.serial, process.pid, members))
 
     def signal(
         self, child: Child, signum: int, scope: str, child_pid: int | None
     ) -> tuple[tuple[int, ...], int]:
         process = self.processes.get(child.inode)
         if process is None:
-            self.agenda.happened(Signalled(0, child.pid, signum, child.inode, self.now()[1]))
+            self.host.happened(Signalled(0, child.pid, signum, child.inode, self.agenda.boot))
             return (), errno.ESRCH
-        targets = self._targets(process, scope)
-        if child_pid is not None:
-            targets = [one for one in targets if one.pid == child_pid]
-            if not targets:
+        if not 0 <= signum <= SIGNUM_MAX:
+            return (), errno.EINVAL
+        self.lives.perhaps_disturb()
+        if scope == "group":
+            return self._signal_group(process, signum)
+        targets = TARGETS[scope](process)
+        if scope != "process" and child_pid is not None:
+            if child_pid not in (one.pid for one in process.children):
                 return (), errno.ESRCH
-        for target in targets:
-            self._send(target, signum, process.serial)
-        return tuple(target.pid for target in targets), 0
+            if scope == "children":
+                targets = [one for one in targets if one.pid == child_pid]
+        return self._signal_each(targets, signum, process.serial), 0
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
-        ours = [one.pid for one in self.processes.values() if one.parent == KEEPER]
-        return frozenset(pid for pid in ours if pid not in known)
+        children = self.table.keeper.children
+        if len(children) == len(known):
+            return frozenset()  # What is known is ours until it is reaped; production counts too.
+        return frozenset(one.pid for one in children if one.pid not in known)
 
     def kill_leftovers(self, child: Child) -> tuple[int, ...]:
         process = self.processes.get(child.inode)
         if process is None:
-            self.agenda.happened(Misused("kill of leftovers after reap", child.pid))
+            self.host.happened(Misused("kill of leftovers after reap", child.pid))
             return ()
-        found = [one for one in self._members(process.pid) if one.serial != process.serial]
-        for one in found:
-            self._send(one, int(signal.SIGKILL), 0)
-        return tuple(one.pid for one in found)
+        found = self.table.kin.members(process.pid, sessions=True)
+        return self._signal_each([one for one in found if one is not process], KILL, 0)
 
     def reap_orphans(self, strangers: frozenset[int]) -> list[Orphan]:
         ended: list[Orphan] = []
         for pid in sorted(strangers):
-            process = self._by_pid.get(pid)
-            if process is None or process.ending is None:
+            process = self.table.kin.by_pid.get(pid)
+            if process is None or process.ending is None or process.mother is not self.table.keeper:
                 continue
-            self._forget(process)
-            self.agenda.happened(OrphanReaped(process.serial, pid))
+            self.table.release(process)
+            self.host.happened(OrphanReaped(process.serial, pid))
             ended.append(Orphan(pid, process.ending.code, process.ending.signal))
         return ended
 
@@ -186,173 +160,62 @@ class SimKernel:
 
     def zombies(self) -> list[Process]:
         """Children of the keeper that wait to be reaped."""
-        return [
-            one for one in self.processes.values() if one.state == ZOMBIE and one.parent == KEEPER
-        ]
+        return [one for one in self.table.keeper.children if one.state == ZOMBIE]
 
     def kill(self, pid: int, signum: int) -> bool:
         """Somebody else sends a signal, as `kill` in a shell does."""
-        process = self._by_pid.get(pid)
-        if process is None:
+        process = self.table.kin.by_pid.get(pid)
+        if process is None or process.serial == KEEPER:
             return False
-        self._receive(process, signum)
-        return True
+        return self.table.kill(process, signum) == 0
 
     def become_calm(self) -> None:
         """Faults are over: what runs goes on until it is told to end, and so does what starts."""
-        self.calm = True
-        self.spawn_fault_rate = 0.0
+        self.lives.calm = True
+        self.lives.weather = KernelWeather()
 
-    # --- lives ------------------------------------------------------------------------------------
+    # --- parts of the calls above -----------------------------------------------------------------
 
-    def _fork(self, parent: int, script: Script, *, own_session: bool) -> Process:
-        pid = self._free_pid()
-        self._serials += 1
-        mother = self.processes.get(parent)
-        leader = own_session or mother is None
-        group = pid if leader or mother is None else mother.group
-        session = pid if leader or mother is None else mother.session
-        started = self.now()[1] // TICK_NS * TICK_NS
-        process = Process(self._serials, pid, parent, group, session, script, started)
-        self.processes[process.serial] = process
-        self._by_pid[pid] = process
-        return process
-
-    def _free_pid(self) -> int:
-        taken = set(self._by_pid)
-        for one in self.processes.values():
-            taken.add(one.group)
-            taken.add(one.session)
-        for step in range(1, PIDS + 1):
-            pid = PID_FIRST + (self._last_pid - PID_FIRST + step) % PIDS
-            if pid not in taken:
-                self._last_pid = pid
-                return pid
-        raise SpawnFailed("fork", errno.EAGAIN)
-
-    def _begin(self, process: Process) -> None:
-        script = process.script
-        if script.lifetime == 0:
-            self._end(process, script.code, script.signum)
-            return
-        later = self.agenda.later
-        for _ in range(script.children):
-            later(self.agenda.chance.randrange(1, TICK_NS), lambda: self._bear(process))
-        if script.stops_after is not None:
-            later(script.stops_after, lambda: self._receive(process, int(signal.SIGSTOP)))
-        if script.lifetime is not None:
-            later(script.lifetime, lambda: self._finish(process))
-
-    def _bear(self, mother: Process) -> None:
-        if mother.state != RUNNING:
-            return
+    def _script_of(self, launch: Launch) -> Script:
         try:
-            self._fork(mother.serial, Script(), own_session=mother.script.detached)
-        except SpawnFailed:
-            self.agenda.child_ended()  # No pid is free: the program notices, and goes on.
+            script = script_of(launch.argv, self.agenda.chance)
+        except NotExecutable as error:
+            raise SpawnFailed(error.step, error.errno) from error
+        if self.lives.calm and (script.lifetime is not None or script.forks_every):
+            return Script()
+        return script
 
-    def _finish(self, process: Process) -> None:
-        if self.calm or process.state == ZOMBIE:
-            return
-        if process.state == STOPPED:
-            self.agenda.later(TICK_NS, lambda: self._finish(process))
-            return
-        self._end(process, process.script.code, process.script.signum)
+    def _signal_group(self, process: Process, signum: int) -> tuple[tuple[int, ...], int]:
+        members = self.table.kin.members(process.pid, sessions=False)
+        for one in members:
+            self._tell(one, signum, process.serial)
+        number = self.table.kill_group(process.pid, signum)
+        return ((), number) if number else (tuple(one.pid for one in members), 0)
 
-    def _end(self, process: Process, code: int | None, signum: int | None) -> None:
-        if process.state == ZOMBIE:
-            return
-        if signum is not None:
-            code = None
-        usage = {"utime": 1_000_000, "stime": 500_000, "maxrss": 1024}
-        process.state, process.ending = ZOMBIE, Ending(code, signum, core=False, rusage=usage)
-        self.agenda.happened(Ended(process.serial, process.pid, code, signum))
-        for one in list(self.processes.values()):
-            if one.parent == process.serial:
-                one.parent = KEEPER
-                if one.state == ZOMBIE:
-                    self.agenda.child_ended()
-        self._tell_parent(process)
+    def _signal_each(self, targets: list[Process], signum: int, root: int) -> tuple[int, ...]:
+        reached: list[int] = []
+        for one in targets:
+            if one.serial in self.processes:  # Else the signal before has freed it.
+                self._tell(one, signum, root)
+                self.table.kill(one, signum)
+                reached.append(one.pid)
+        return tuple(reached)
 
-    def _tell_parent(self, process: Process) -> None:
-        if process.parent == KEEPER:
-            self.agenda.child_ended()
-            if process.pidfd in self._watched:
-                self.agenda.readable(process.pidfd)
-            return
-        mother = self.processes[process.parent]
-        if mother.script.waits:
-            self._forget(process)
+    def _tell(self, target: Process, signum: int, root: int) -> None:
+        fact = Signalled(target.serial, target.pid, signum, root, self.agenda.boot)
+        self.host.happened(fact)
 
-    def _forget(self, process: Process) -> None:
-        del self.processes[process.serial]
-        del self._by_pid[process.pid]
 
-    # --- signals ----------------------------------------------------------------------------------
-
-    def _targets(self, process: Process, scope: str) -> list[Process]:
-        if scope == "process":
-            return [process]
-        if scope == "group":
-            return self._members(process.pid, groups_only=True)
-        below = self._below(process)
-        direct = [one for one in below if one.parent == process.serial]
-        found = {
-            "children": direct,
-            "family": [process, *direct],
-            "tree": [process, *below],
-            "descendants": below,
-        }
-        return found[scope]
-
-    def _below(self, process: Process) -> list[Process]:
-        found: list[Process] = []
-        queue = [process.serial]
-        while queue:
-            serial = queue.pop(0)
-            children = [one for one in self.processes.values() if one.parent == serial]
-            found += children
-            queue += [one.serial for one in children]
-        return found
-
-    def _members(self, leader: int, *, groups_only: bool = False) -> list[Process]:
-        return [
-            one
-            for one in self.processes.values()
-            if one.state != ZOMBIE
-            and (one.group == leader or (one.session == leader and not groups_only))
-        ]
-
-    def _send(self, target: Process, signum: int, root: int) -> None:
-        fact = Signalled(target.serial, target.pid, signum, root, self.now()[1])
-        self.agenda.happened(fact)
-        self._receive(target, signum)
-
-    def _receive(self, process: Process, signum: int) -> None:
-        if process.state == ZOMBIE:
-            return
-        if signum == signal.SIGKILL:
-            self._end(process, None, signum)
-        elif signum == signal.SIGCONT:
-            self._continue(process)
-        elif process.state == STOPPED:
-            process.pending.add(signum)
-        elif signum in STOPPING:
-            process.state = STOPPED
-        elif signum not in IGNORED_BY_DEFAULT and signum not in process.script.shy_of:
-            self._die_of(process, signum)
-
-    def _continue(self, process: Process) -> None:
-        if process.state != STOPPED:
-            return
-        process.state = RUNNING
-        waiting, process.pending = sorted(process.pending), set()
-        for signum in waiting:
-            self._receive(process, signum)
-
-    def _die_of(self, process: Process, signum: int) -> None:
-        slowness = process.script.slowness
-        if slowness:
-            self.agenda.later(slowness, lambda: self._end(process, 0, None))
-        else:
-            self._end(process, None, signum)
+def _started(table: ProcessTable, launch: Launch, script: Script, tick: int) -> Process:
+    """Fork, a session of its own, exec. Raises SpawnFailed."""
+    uid = uid_of(launch, table.keeper.uid)
+    refuse_too_long(launch)
+    try:
+        process = table.fork(table.keeper, script, tick)
+    except BlockingIOError as error:
+        raise SpawnFailed("fork", errno.EAGAIN) from error
+    table.kin.setsid(process)
+    table.exec(process)
+    process.uid = uid
+    process.pidfd = PIDFD_FIRST + process.serial
+    return process

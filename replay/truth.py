@@ -57,6 +57,20 @@ class OrphanReaped(NamedTuple):
     pid: int
 
 
+class Ready(NamedTuple):
+    """A program said that it is ready for work."""
+
+    serial: int
+    pid: int
+
+
+class ClosedStdout(NamedTuple):
+    """A program closed its output and runs on."""
+
+    serial: int
+    pid: int
+
+
 class Misused(NamedTuple):
     """A call that a correct keeper never makes; the kernel would have refused it or worse."""
 
@@ -163,5 +177,6 @@ class Received(NamedTuple):
 
 Fact: TypeAlias = (
     Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Noted | Obeyed | Settled
-    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Received
+    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Received | Ready
+    | ClosedStdout
 )  # fmt: skip

@@ -113,7 +113,7 @@ class ReapAndManage(RuleBasedStateMachine):
 
     @rule(rate=st.sampled_from([0.0, 0.3, 1.0]))
     def let_spawns_fail(self, rate: float) -> None:
-        self.world.keeper.kernel.spawn_fault_rate = rate
+        self.world.keeper.kernel.lives.weather.spawn_fault = rate
 
     def teardown(self) -> None:
         self.world.settle()

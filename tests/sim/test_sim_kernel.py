@@ -8,10 +8,9 @@ Never:     sleeps: it waits for the end of a process by its pidfd, or by the age
 from __future__ import annotations
 
 import os
-import random
 import select
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
 import pytest
@@ -19,7 +18,8 @@ import pytest
 from circus.process.kernel import Child, Kernel, LinuxKernel, SpawnFailed
 from circus.process.launch import Launch
 from circus.replay.agenda import Agenda
-from circus.replay.sim_kernel import KEEPER, PIDS, SimKernel
+from circus.replay.sim_kernel import SimKernel
+from circus.replay.sim_kin import PIDS
 from circus.replay.truth import Fact, Misused, Signalled
 
 END_MS_MAX: Final = 20_000
@@ -44,13 +44,6 @@ class Agency:
     def __init__(self) -> None:
         self.agenda = Agenda(1)
         self.facts: list[Fact] = []
-        self.chance: random.Random = self.agenda.chance
-
-    def moment(self) -> tuple[int, int]:
-        return self.agenda.moment()
-
-    def later(self, delay: int, happening: Callable[[], None]) -> None:
-        self.agenda.later(delay, happening)
 
     def happened(self, fact: Fact) -> None:
         self.facts.append(fact)
@@ -236,7 +229,7 @@ def test_children_of_the_dead_come_to_the_keeper() -> None:
     child = kernel.spawn(Launch(("parent", "2", "1.0"), {}))
     bench.wait(child)
 
-    orphans = [one for one in kernel.living() if one.parent == KEEPER]
+    orphans = [one for one in kernel.living() if one.mother is kernel.table.keeper]
     assert [child.pid] * 2 == [one.group for one in orphans]
     assert {one.pid for one in orphans} == set(kernel.strangers([child.pid]))
     assert {one.pid for one in orphans} == set(kernel.kill_leftovers(child))
