@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Final
 
-import attr
 import zmq
 
 from circus.arbiter.gateway import Gateway, Promise, Services
@@ -26,14 +25,16 @@ from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
 from circus.arbiter.reads import Reads
 from circus.arbiter.runtime import Runtime
+from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
 from circus.bus import events
 from circus.bus.clock import Clock
-from circus.bus.ledger import RETRY_NS, Ledger
+from circus.bus.ledger import Ledger
 from circus.bus.publish import EventStream
 from circus.bus.record import Draft
+from circus.bus.shapes import keyed
 from circus.bus.syncer import GroupSyncer
-from circus.bus.values import NS_PER_SECOND, Moment, Nanoseconds
+from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
 
 PING_NS: Final = 5 * NS_PER_SECOND
@@ -97,7 +98,7 @@ class Calls:
         os.close(self._wake)
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+@keyed
 class Parts:
     """What a composition root has opened."""
 
@@ -171,7 +172,7 @@ class Engine:
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._ping_due: Nanoseconds = 0
-        self._retry_due: Nanoseconds = 0
+        self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None
@@ -250,29 +251,12 @@ class Engine:
         """Answers that waited for the platter, readers that waited for something to read."""
         parts = self.parts
         now = parts.clock.now()
-        parts.syncer.nudge()
-        synced = parts.ledger.settle(now)
-        if parts.ledger.degraded:
-            self._retry_storage(now)
-        else:
-            self._retry_due = 0
-        parts.stream.settle(parts.ledger.head if parts.ledger.degraded else synced)
+        parts.stream.settle(self.upkeep.settle(now))
         self.gateway.release()
         due = self.reads.next_due()
         if due is not None and (parts.ledger.head != self._seen_head or due <= now.boot):
             self.reads.look_again(now.boot)
         self._seen_head = parts.ledger.head
-
-    def _retry_storage(self, now: Moment) -> None:
-        """Supervision goes on without the disk; now and then a new file is tried."""
-        if not self._retry_due:
-            self._retry_due = now.boot + RETRY_NS
-        elif now.boot >= self._retry_due:
-            gap = self.parts.ledger.retry(now)
-            self._retry_due = 0 if gap else now.boot + RETRY_NS
-            if gap is not None:
-                self.parts.runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
-                self.parts.runtime.pump()
 
     def _keep_time(self) -> None:
         boot = self.parts.clock.now().boot
@@ -288,7 +272,7 @@ class Engine:
             due
             for due in (
                 self._ping_due,
-                self._retry_due or None,
+                self.upkeep.retry_due or None,
                 self.parts.runtime.next_due(),
                 self.parts.stream.next_beat(),
                 self.reads.next_due(),
