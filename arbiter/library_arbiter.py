@@ -14,9 +14,10 @@ from functools import partial
 from signal import SIGHUP
 from typing import Any
 
-from circus.arbiter.library_asking import Stopped
+from circus.arbiter.library_asking import CoreLoop, Stopped
 from circus.arbiter.library_core import LibraryCore, Plan
 from circus.arbiter.library_options import (
+    FROM_CIRCUS,
     arbiter_options,
     checked_endpoint,
     configuration,
@@ -110,12 +111,24 @@ class Roster:
         return _nothing(core.ask("rm", {"name": watcher.name, "nostop": nostop}))
 
 
+class Controller:
+    """Circus's `arbiter.ctrl`, as far as programs touch it."""
+
+    loop: Any = None
+
+
 class Arbiter(Roster):
     """Runs watchers inside this program: keeper and workers as children, everything on record.
 
     `Arbiter(watchers, endpoint=None, pubsub_endpoint=None, …)` with Circus's options, and ours:
     `background`, `state_dir`. Raises ValueError for what cannot be used, before anything starts.
     """
+
+    warmup_delay: float
+    umask: int | str | None
+    pidfile: str | None
+    loglevel: str | None
+    logoutput: str | None
 
     def __init__(
         self,
@@ -135,12 +148,12 @@ class Arbiter(Roster):
         self.loop: Any = given.pop("loop")
         self.prereload_fn: Callable[[Arbiter], object] | None = given.pop("prereload_fn")
         self.state_dir: str | None = given.pop("state_dir")
-        self.warmup_delay: float = given.pop("warmup_delay") or 0
-        vars(self).update(given)  # Circus's other attributes, for who reads them
+        vars(self).update(given)  # Circus's other attributes: `umask`, `pidfile`, `debug` …
         self.pid = os.getpid()
+        self.ctrl = Controller()
         self._places: Any = None
         self._thread: threading.Thread | None = None
-        configuration(self.watchers, Vault.in_memory(), warmup_delay=self.warmup_delay)
+        configuration(self.watchers, Vault.in_memory(), self._circus())
 
     # --- start and stop -------------------------------------------------------------------------
 
@@ -152,14 +165,17 @@ class Arbiter(Roster):
         afterwards. With `background=True`, or a `loop`, it returns when commands are taken: the
         future is done when all watchers have started. `cb` is called with that future.
 
-        Raises RuntimeError if it runs already, ConfigProblems, PlaceError, VaultError.
+        Raises RuntimeError if it runs already or another live process is in the pid file,
+        KeeperLost (a RuntimeError) when the keeper was killed, ConfigProblems, PlaceError,
+        VaultError, OSError.
         """
         if self._core is not None and self._core.alive:
             raise RuntimeError("cannot start: the arbiter runs already; stop it first")
+        aside = self.background or not (self.loop is None or isinstance(self.loop, CoreLoop))
         core = self._new_core()
         if cb is not None:
             core.started.add_done_callback(lambda _: cb(core.started))
-        if self.background or self.loop is not None:
+        if aside:
             return self._start_aside(core)
         with hearing(partial(self._heard, core)):
             return finished(core.main())
@@ -241,6 +257,19 @@ class Arbiter(Roster):
 
     # --- inside ---------------------------------------------------------------------------------
 
+    def _ensure_ioloop(self) -> None:
+        """Circus's way to prepare a start in another thread; `start` does it by itself."""
+        if self.loop is None:
+            self.loop = CoreLoop()
+
+    def _circus(self) -> dict[str, Any]:
+        return {name: vars(self)[name] for name in FROM_CIRCUS}
+
+    def _logs(self) -> bool:
+        """Whether the program asked for an operator's log."""
+        said = self._circus()
+        return (said["loglevel"], said["logoutput"]) != (None, None)
+
     def _here(self) -> Any:
         if self._places is None:
             self._places = state_directory(self.state_dir)
@@ -249,16 +278,19 @@ class Arbiter(Roster):
     def _new_core(self) -> LibraryCore:
         if self._core is not None and self.state_dir is None:
             self._places = None  # another start, another directory
-        places, chosen = self._here(), self._chosen
+        places, chosen, circus = self._here(), self._chosen, self._circus()
         watchers = list(self.watchers)
         plan = Plan(
             state_dir=places.state, endpoint=self.endpoint, pubsub_endpoint=self.pubsub_endpoint,
             ctl=[places.ctl_endpoint, *filter(None, chosen[:1])],
             events=[places.events_endpoint, *filter(None, chosen[1:])],
-            configure=lambda vault: configuration(watchers, vault, warmup_delay=self.warmup_delay),
+            configure=lambda vault: configuration(watchers, vault, circus), logs=self._logs(),
         )  # fmt: skip
         core = LibraryCore(plan, watchers)
         self._core = core
+        self._ensure_ioloop()
+        if isinstance(self.loop, CoreLoop):
+            self.loop.serve(core)
         for watcher in watchers:
             watcher.bind(core)
         return core

@@ -7,6 +7,7 @@ Never:     waits on the core's own thread; lets a promise be forgotten.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,18 @@ ID_BYTES: Final = 16
 
 class Stopped(RuntimeError):
     """There is no core any more that could carry this out."""
+
+
+class KeeperLost(Stopped):
+    """The keeper has ended unasked: its workers have lost their parent. `pids` says which."""
+
+    def __init__(self, how: str, pids: Sequence[int]) -> None:
+        self.pids = tuple(pids)
+        listed = ", ".join(map(str, pids)) or "none"
+        super().__init__(
+            f"cannot go on: the keeper {how}; its workers run on without it (pids: {listed}): "
+            "end them, then start again"
+        )
 
 
 class Doorway:
@@ -109,6 +122,37 @@ class Doorway:
     def _say(self, draft: Draft) -> None:
         if self._engine is not None:
             self._engine.parts.runtime.say((draft,))
+
+
+class CoreLoop:
+    """Stands where Circus's arbiter has its event loop: `arbiter.loop.add_callback(…)`.
+
+    What is given to it is called on the core's thread, in order; before the start it waits for
+    that, after the end it is dropped, as by a loop that is closed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._core: Doorway | None = None
+        self._early: list[Callable[[], None]] = []
+
+    def add_callback(self, callback: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """From any thread, and from a signal handler. What it raises is logged."""
+        function = partial(_logged, partial(callback, *args, **options))
+        with self._lock:
+            if self._core is None:
+                self._early.append(function)
+            else:
+                self._core.call(function)
+
+    add_callback_from_signal = add_callback
+
+    def serve(self, core: Doorway) -> None:
+        """This core is what calls from now on."""
+        with self._lock:
+            early, self._early, self._core = self._early, [], core
+            for function in early:
+                core.call(function)
 
 
 class Asking(Doorway):
@@ -212,6 +256,13 @@ class Asking(Doorway):
             reply = fact.reply if isinstance(fact, events.CommandFinished) else None
             promise.set_result(wanted.fields(reply))
         self._open.discard(promise)
+
+
+def _logged(callback: Callable[[], Any]) -> None:
+    try:
+        callback()
+    except Exception:  # it is the program's, and the core goes on
+        logging.getLogger("circus").exception("a callback has failed")
 
 
 def _fulfil(promise: Promise, question: Callable[[], Any]) -> None:

@@ -19,10 +19,10 @@ from typing import Final
 
 from circus.arbiter.config import Config, to_configure
 from circus.arbiter.engine import Engine
-from circus.arbiter.library_asking import Asking, Stopped
+from circus.arbiter.library_asking import Asking, KeeperLost, Stopped
 from circus.arbiter.library_hands import Between, DeskHands
 from circus.arbiter.library_keeper import Keeper
-from circus.arbiter.library_options import environment
+from circus.arbiter.library_options import Traces, environment, traces
 from circus.arbiter.runtime import ReaperPort
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus import events
@@ -46,6 +46,7 @@ class Plan:
     ctl: Sequence[str]
     events: Sequence[str]
     configure: Callable[[Vault], Config]
+    logs: bool = False
     private: bool = False
 
 
@@ -59,6 +60,7 @@ class LibraryCore(Asking):
         self.desks: dict[str, Desk] = {}
         self._watchers: list[weakref.ref[Bond]] = [weakref.ref(watcher) for watcher in watchers]
         self._hands: DeskHands | None = None
+        self._traces: Traces | None = None
         self._between = Between(self.desks, lambda: self._projection, self._expect, self.own)
 
     # --- its life -------------------------------------------------------------------------------
@@ -74,7 +76,7 @@ class LibraryCore(Asking):
             self._opening(keeper)
             code = self._run()
             if code == EX_SOFTWARE:
-                error = Stopped("cannot go on: the keeper has ended; start again")
+                error = KeeperLost(keeper.how_it_ended(), self._pids())
         except BaseException as caught:
             error = caught
             raise
@@ -96,6 +98,7 @@ class LibraryCore(Asking):
         vault = Vault.open(f"{plan.state_dir}/vault")
         config = plan.configure(vault)
         vault.save()
+        self._traces = traces(config.settings, logs=plan.logs)
         wiring = Wiring(
             state_dir=plan.state_dir, ctl=plan.ctl, events=plan.events, link=keeper.link,
             keeper_pid=keeper.pid, vault=vault, environ=environment(),
@@ -104,12 +107,20 @@ class LibraryCore(Asking):
                 "endpoint": plan.endpoint, "pubsub_endpoint": plan.pubsub_endpoint,
                 "stats_endpoint": None, "multicast_endpoint": None, "check_delay": 0.0,
             },
-            observers=(self, self._between), hands=self._put_between,
+            observers=(self, self._between, *self._traces.observers), hands=self._put_between,
+            umask=config.settings.umask,
         )  # fmt: skip
         engine = open_engine(wiring)
+        if self._traces.log is not None:
+            engine.when_idle(self._traces.log.start)
         self._projection = engine.parts.projection
         with self._lock:
             self._engine = engine
+
+    def _pids(self) -> list[int]:
+        """The workers, as far as the record goes."""
+        views = self._projection.watchers.values()
+        return sorted(p.pid for view in views for p in view.processes.values() if p.pid)
 
     def _put_between(self, reaper: ReaperPort, say: Callable[[Sequence[Draft]], None]) -> Between:
         self._hands = DeskHands(reaper, say, self._later)
@@ -134,6 +145,8 @@ class LibraryCore(Asking):
             function()
         if keeper is not None:
             keeper.end()
+        if self._traces is not None:
+            self._traces.close()
         RUNNING.discard(self)
         left, self._open = self._open, set()
         stopped = error or Stopped("cannot carry out: the arbiter has stopped; start it again")

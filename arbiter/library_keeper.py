@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import subprocess
 from typing import Final
 
@@ -35,19 +36,36 @@ class Keeper:
         self.pid = self._child.pid
         self.link = Link.core_end(ours)
 
+    def how_it_ended(self) -> str:
+        """For a sentence, once the link is found closed: `(pid 7) was ended by SIGKILL`."""
+        self._wait()
+        code = self._child.returncode
+        if code is None:
+            how = "has closed its link"
+        elif code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"ended with code {code}"
+        return f"(pid {self.pid}) {how}"
+
     def end(self) -> None:
         """Our end of the link is closed: it stops what is left, and ends; wait for that."""
         self.link.close()
+        if not self._wait():
+            logging.getLogger("circus").error("keeper %d still stops its workers", self.pid)
+
+    def _wait(self) -> bool:
+        if self._child.returncode is not None:
+            return True
         try:
             pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
+        except ProcessLookupError:  # the program ignores SIGCHLD: the kernel has reaped it
             self._child.wait()
-            return
+            return True
         poller = select.poll()
         poller.register(pidfd, select.POLLIN)
         ended = poller.poll(KEEPER_WAIT_MS)
         os.close(pidfd)
         if ended:
             self._child.wait()
-        else:
-            logging.getLogger("circus").error("keeper %d still stops its workers", self.pid)
+        return bool(ended)

@@ -18,9 +18,9 @@ from typing import Any, Final, Protocol
 
 from circus.arbiter.config import Config, Settings, config_of_mappings
 from circus.arbiter.config_later import is_without_effect, later_option
-from circus.arbiter.config_problems import did_you_mean
+from circus.arbiter.config_problems import ConfigProblems, Problem, did_you_mean
+from circus.arbiter.config_settings import structure_settings
 from circus.bus.spec import OPTIONS
-from circus.bus.values import seconds_to_ns
 from circus.bus.vault import Vault
 
 # What Circus's Arbiter takes and this version refuses when it is asked for.
@@ -38,14 +38,16 @@ LATER: Final[Mapping[str, str]] = {
 # Kept as attributes, as in Circus, and nothing else is done with them.
 KEPT: Final[Mapping[str, Any]] = {
     "context": None, "check_delay": 1.0, "debug": False, "debug_gc": False,
-    "proc_name": "circusd", "pidfile": None, "loglevel": None, "logoutput": None,
-    "fqdn_prefix": None, "umask": None, "statsd_close_outputs": False, "httpd_host": "localhost",
-    "httpd_port": 8080, "httpd_close_outputs": False, "stream_backend": "thread", "env": None,
-    "name": None,
+    "proc_name": "circusd", "fqdn_prefix": None, "statsd_close_outputs": False,
+    "httpd_host": "localhost", "httpd_port": 8080, "httpd_close_outputs": False,
+    "stream_backend": "thread", "env": None, "name": None,
 }  # fmt: skip
+# What `[circus]` of a file says too, and is judged and carried out as there.
+FROM_CIRCUS: Final = ("warmup_delay", "umask", "pidfile", "loglevel", "logoutput")
 # Their defaults, in Circus's order behind the two endpoints.
 OWN: Final[Mapping[str, Any]] = {
     "prereload_fn": None, "loop": None, "warmup_delay": 0, "background": False, "state_dir": None,
+    "umask": None, "pidfile": None, "loglevel": None, "logoutput": None,
 }  # fmt: skip
 POSITIONS: Final = (
     "check_delay", "prereload_fn", "context", "loop", "statsd", "stats_endpoint",
@@ -54,6 +56,9 @@ POSITIONS: Final = (
     "proc_name", "pidfile", "loglevel", "logoutput", "loggerconfig", "fqdn_prefix", "umask",
     "endpoint_owner",
 )  # fmt: skip
+
+
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 class Described(Protocol):
@@ -120,12 +125,23 @@ def _is_loopback(host: str) -> bool:
 
 
 def configuration(
-    watchers: Iterable[Described], vault: Vault, *, warmup_delay: float = 0
+    watchers: Iterable[Described], vault: Vault, circus: Mapping[str, Any] = NOTHING
 ) -> Config:
-    """The configuration of these watchers; ConfigProblems (a ValueError) says all that is wrong."""
-    settings = Settings(warmup_delay=seconds_to_ns(warmup_delay))
+    """The configuration of these watchers; ConfigProblems (a ValueError) says all that is wrong.
+
+    `circus` has what a file would say in `[circus]`, by name, None where nothing is said.
+    """
+    said = {name: value for name, value in circus.items() if value is not None}
+    settings, faults = structure_settings(said, "library", insecure_tcp=False)
+    problems = [Problem("library", None, "circus", key, text) for key, text in faults]
     mappings = [_without_free(watcher.mapping()) for watcher in watchers]
-    return config_of_mappings(mappings, settings, vault=vault)
+    try:
+        config = config_of_mappings(mappings, settings, vault=vault)
+    except ConfigProblems as error:
+        raise ConfigProblems([*problems, *error.problems]) from error
+    if problems:
+        raise ConfigProblems(problems)
+    return config
 
 
 def _without_free(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,3 +169,42 @@ def state_directory(state_dir: str | None) -> Any:
     if state_dir is not None:
         return places.prepare_state(str(state_dir))
     return places.library_state_dir(sys.argv[0] if sys.argv else "", environment())
+
+
+class Traces:
+    """What an operator finds of a running program: its log and its pid file. Both may be None."""
+
+    def __init__(self, log: Any, pidfile: Any) -> None:
+        self.log = log
+        self._pidfile = pidfile
+
+    @property
+    def observers(self) -> tuple[Any, ...]:
+        """Who wants to see the records."""
+        return () if self.log is None else (self.log,)
+
+    def close(self) -> None:
+        """Write the last line, remove the pid file."""
+        if self.log is not None:
+            self.log.close()
+        if self._pidfile is not None:
+            self._pidfile.unlink()
+
+
+def traces(settings: Settings, *, logs: bool) -> Traces:
+    """Begin them. OSError: a file cannot be written; RuntimeError: the pid file names another.
+
+    Log and pid file are the front's, which is known by name only (ADR-0070).
+    """
+    log = pidfile = None
+    if logs:
+        if settings.logoutput != "-":
+            # Said here and not by the thread that writes.
+            open(settings.logoutput, "a", encoding="utf-8").close()
+        log = import_module("circus.operator_log").OperatorLog(
+            settings.loglevel, settings.logoutput
+        )
+    if settings.pidfile is not None:
+        pidfile = import_module("circus.pidfile").Pidfile(settings.pidfile)
+        pidfile.create(os.getpid())
+    return Traces(log, pidfile)
