@@ -1,7 +1,7 @@
 """Room: replay -- the three laws of the record (STYLE P20), above all that replay is identity.
 
 Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.runtime (who the actors are).
-Known by:  replay.drive, tests over simulated and archived ledgers; later `circus-replay --check`.
+Known by:  replay.laws (in simulated worlds), tests over simulated and archived ledgers.
 Never:     forgives: one byte of one record is a divergence.
 
 The second law: only decisions of actors are made again. What reaper, clock, core and clients say
@@ -16,7 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attr
 
@@ -28,10 +28,6 @@ from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Draft, Record
 from circus.bus.values import Moment
-from circus.replay.checkers import Violation
-
-if TYPE_CHECKING:
-    from circus.replay.world import World
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Divergence:
 
 def check(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> Divergence | None:
     """Decide again over a whole ledger; the first difference, or None."""
-    again = _Again(make_fold())
+    again = Again(make_fold())
     for decision in decisions(records):
         found = again.take(decision)
         if found is not None:
@@ -68,21 +64,21 @@ def decisions(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield list(group)
 
 
-class _Again:
+class Again:
     """The fold of the past, looked at before each step."""
 
     def __init__(self, fold: Fold) -> None:
-        self._fold = fold
+        self.fold = fold
         self._chance = Chance(0)
         self._failed: set[int] = set()  # inputs about which a core raised
 
     def take(self, decision: list[Record]) -> Divergence | None:
         """Compare, then believe."""
         first = decision[0]
-        actor = self._fold.found.actors.get(first.actor)
+        actor = self.fold.found.actors.get(first.actor)
         found = None if actor is None else self._compare(actor, decision)
         for record in decision:
-            self._fold.fold(record)
+            self.fold.fold(record)
             self._note(record.body)
         return found
 
@@ -105,11 +101,11 @@ class _Again:
         return _difference(decision, self._decide(actor, self._input(actor, first.cause)))
 
     def _before(self, actor: Actor, cause: int) -> list[Record]:
-        inbox: Sequence[Record] = self._fold.found.unanswered.get(actor.address, deque())
+        inbox: Sequence[Record] = self.fold.found.unanswered.get(actor.address, deque())
         return [r for r in inbox if r.seq < cause and r.seq not in self._failed]
 
     def _input(self, actor: Actor, cause: int) -> Record | None:
-        inbox = self._fold.found.unanswered.get(actor.address, deque())
+        inbox = self.fold.found.unanswered.get(actor.address, deque())
         return next((record for record in inbox if record.seq == cause), None)
 
     def _decide(self, actor: Actor, record: Record | None) -> tuple[Draft, ...]:
@@ -182,40 +178,3 @@ def folded(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> 
     for record in records:
         fold.fold(record)
     return {address: actor.state for address, actor in fold.found.actors.items()}
-
-
-def uphold(world: World) -> None:
-    """Raise a Violation with the way to repeat it where a law is broken."""
-    _the_ledger_is_the_state(world)
-    _the_code_decides_the_same(world)
-    _the_wire_is_understood(world)
-
-
-def _the_ledger_is_the_state(world: World) -> None:
-    if world.core is None:
-        return
-    states = folded(world.records())
-    for address, actor in world.core.runtime.host.actors.items():
-        # A decision under way is in the ledger a moment before its actor believes it.
-        if actor.pending is None and states[address] != actor.state:
-            _break(world, "I-FOLD", f"{address}: live {actor.state!r}, folded {states[address]!r}")
-
-
-def _the_code_decides_the_same(world: World) -> None:
-    divergence = check(world.records())
-    if divergence is not None:
-        _break(world, "I-DET", str(divergence))
-
-
-def _the_wire_is_understood(world: World) -> None:
-    for record in world.records():
-        again = record_of(from_ledger(encoded(record)))
-        if again != record:
-            _break(world, "I-WIRE", f"written {record!r}, read {again!r}")
-    for record in world.truth.records:
-        if encoded(record_of(from_ledger(encoded(record)))) != encoded(record):
-            _break(world, "I-WIRE", f"{record!r} is written otherwise when it was read")
-
-
-def _break(world: World, law: str, text: str) -> None:
-    raise Violation(f"{law}: {text}\nseed {world.truth.seed}\n{world.truth.repeat}")

@@ -17,7 +17,6 @@ from typing import Any, Final
 import attr
 
 from circus.replay.agenda import Dice
-from circus.replay.check import uphold
 from circus.replay.sim_spawn import KernelWeather
 from circus.replay.world import Cast, World
 
@@ -57,7 +56,7 @@ def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
         if not world.step():
             break
     world.settle()
-    uphold(world)
+    world.examine()
     return world
 
 

@@ -21,6 +21,7 @@ from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash, PowerCut
 from circus.replay.checkers import Checker, Truth
 from circus.replay.invariants import every_checker
+from circus.replay.laws import laws
 from circus.replay.panel import Panel
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
 from circus.replay.sim_clock import Stops
@@ -54,7 +55,7 @@ class Machine:
         self.agenda = agenda
         self.cast = cast
         self.disk = SimDisk(agenda)
-        self.truth = Truth(agenda.seed, cast.checkers)
+        self.truth = self._new_truth()
         self.panel = Panel(self.truth)
         self.core: SimCore | None = None
         self._starting: SimLink | None = None
@@ -150,9 +151,13 @@ class Machine:
     def _begin_truth(self) -> None:
         """A new boot: nothing that lived before it does."""
         repeat = self.truth.repeat
-        self.truth = Truth(self.truth.seed, self.cast.checkers)
+        self.truth = self._new_truth()
         self.truth.repeat = repeat
         self.panel = Panel(self.truth)
+
+    def _new_truth(self) -> Truth:
+        make = self.cast.checkers
+        return Truth(self.agenda.seed, lambda truth: (*make(truth), *laws(truth)))
 
     def _start(self, link: SimLink, pid: int) -> None:
         if self._starting is not link:

@@ -27,6 +27,7 @@ from circus.bus import commands
 from circus.bus.codec import records_of
 from circus.bus.ledger import Ledger
 from circus.bus.record import Draft, Record
+from circus.bus.segments import Frame
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import Moment
 from circus.replay.agenda import Agenda
@@ -156,15 +157,20 @@ class World(Machine):
 
     # --- what there is to see ---------------------------------------------------------------------
 
-    def records(self) -> list[Record]:
-        """The whole ledger as it can be read now."""
+    def frames(self, after: int = 0) -> list[Frame]:
+        """The ledger behind `after` as it can be read now; Damaged at a hole."""
         with self.unseen():
             if self.core is not None:
-                return _read(self.core.ledger)
+                return list(self.core.ledger.frames(after))
             now = Moment(*self.agenda.moment())
-            records = _read(Ledger.open(DIRECTORY, self.disk, log_id=LOG_ID, now=now))
+            ledger = Ledger.open(DIRECTORY, self.disk, log_id=LOG_ID, now=now)
+            frames = list(ledger.frames(after))
             self.disk.lose_process()
-            return records
+            return frames
+
+    def records(self) -> list[Record]:
+        """The whole ledger as it can be read now."""
+        return [record for frame in self.frames() for record in records_of(frame.payload)]
 
     def digest(self) -> str:
         """Of every byte on the disk: two runs with one seed have one digest."""
@@ -197,10 +203,6 @@ class _Options:
 
 def _spec(options: Mapping[str, Any]) -> WatcherSpec:
     return WatcherSpec(**options)
-
-
-def _read(ledger: Ledger) -> list[Record]:
-    return [record for frame in ledger.frames() for record in records_of(frame.payload)]
 
 
 __all__ = ["Cast", "Violation", "World"]

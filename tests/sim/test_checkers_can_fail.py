@@ -21,7 +21,6 @@ from circus.bus.values import Moment
 from circus.process.children import Children
 from circus.process.kernel import Child
 from circus.process.reaper import Reaper
-from circus.replay.check import uphold
 from circus.replay.checkers import Truth, Violation
 from circus.replay.invariants import every_checker
 from circus.replay.sim_bus import SimExchange
@@ -182,7 +181,7 @@ def play(cast: Cast, **options: Any) -> World:
     world.command("stop", name="web")
     world.run_for(5 * SECOND)
     world.settle()
-    uphold(world)
+    world.examine()
     return world
 
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import pytest
 
-from circus.replay.check import uphold
 from circus.replay.checkers import Checker, Truth
 from circus.replay.invariants import every_checker
 from circus.replay.truth import Forked
@@ -60,7 +59,7 @@ class Story:
                 self.world.run(30)
             self.until(lambda: not self.pids())
         self.world.settle()
-        uphold(self.world)
+        self.world.examine()
         return self
 
     def until(self, wanted: Callable[[], bool]) -> None:
@@ -152,5 +151,5 @@ def test_the_power_may_fail_after_every_happening() -> None:
         story.world.cut_power()
         story.until(story.is_whole)
         story.world.settle()
-        uphold(story.world)
+        story.world.examine()
         assert 2 == len(story.pids()), f"power cut after happening {moment}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import signal
 from typing import Final
 
-from circus.replay.check import uphold
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000
@@ -45,7 +44,7 @@ def test_a_term_at_every_moment_ends_everything() -> None:
         world = started(1, steps)
         world.signal(signal.SIGTERM)
         over(world)
-        uphold(world)
+        world.examine()
 
 
 def test_a_term_is_honoured_though_the_core_dies_of_it_at_any_touch() -> None:

@@ -15,7 +15,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from circus.replay.check import uphold
 from circus.replay.world import World
 
 # The long profiles take minutes on a machine that is busy with other tests.
@@ -117,7 +116,7 @@ class ReapAndManage(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.settle()
-        uphold(self.world)
+        self.world.examine()
 
 
 TestReapAndManage = ReapAndManage.TestCase
