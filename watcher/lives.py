@@ -36,7 +36,8 @@ def in_peace(state: State, wid: int, slot: Slot, record: Record) -> Draft | None
     """
     body, spec = record.body, state.spec
     if isinstance(body, ProcessSpawned):
-        if slot.phase is not SlotPhase.SPAWNING or spec.max_age:
+        crowded = len(state.slots) - state.stopping > spec.numprocesses
+        if slot.phase is not SlotPhase.SPAWNING or spec.max_age or crowded:
             return None
         return Draft(e.SlotFilled(body.pid), None, spec.name, wid, slot.spawn_id)
     if not isinstance(body, ProcessExited) or slot.phase is not SlotPhase.RUNNING:
@@ -60,7 +61,8 @@ def came(plan: Plan, wid: int, slot: Slot, body: ProcessSpawned) -> None:
     if plan.spec.max_age:
         age = age_of(plan.spec, plan.chance, _key(plan, "age"))
         plan.arm(f"{AGE}:{wid}", age, wid, bound="process")
-    if plan.state.queue or plan.phase is Phase.STARTING:
+    # Beyond `numprocesses` without an operation: what a reload that was given up has left.
+    if plan.state.queue or plan.phase is Phase.STARTING or plan.surplus() > 0:
         advance(plan)
 
 
@@ -80,11 +82,19 @@ def failed(plan: Plan, wid: int, slot: Slot, body: ProcessSpawnFailed) -> None:
     if not delay:
         plan.spawn(wid, slot.attempt + 1, slot.spawn_id)
         return
-    plan.unsettled += 1
-    wait(plan, wid, failures=slot.attempt, delay=delay)
     if plan.spec.max_retry < 0 and plan.op is not None:
         # It is tried for ever; nobody should wait that long for an answer.
         plan.finish(plan.op, {"reason": f"cannot spawn yet: {body.reason}"}, outcome="failed")
+    if plan.op is None and plan.surplus() > 0:
+        # It was to replace one that runs on: the reload is given up, and nothing waits.
+        plan.occupied -= 1
+        plan.wids.freed.add(wid)
+        plan.tell(e.SlotVacated(), wid, slot.spawn_id)
+        if plan.phase is Phase.STARTING:
+            advance(plan)
+        return
+    plan.unsettled += 1
+    wait(plan, wid, failures=slot.attempt, delay=delay)
 
 
 def never_ran(plan: Plan, wid: int, slot: Slot, body: Any) -> None:

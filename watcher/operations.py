@@ -71,7 +71,7 @@ def end_stop(plan: Plan, op: Operation) -> None:
 
 def _advance_plain(plan: Plan) -> None:
     fill(plan, warm=True)
-    surplus = plan.occupied - plan.stopping - plan.spec.numprocesses
+    surplus = plan.surplus()
     if surplus > 0:
         trim(plan, surplus)
     if plan.missing() or plan.unsettled:
@@ -276,6 +276,9 @@ def starting(plan: Plan) -> None:
     plan.task.owed = max(0, plan.spec.numprocesses - plan.occupied)
     for wid, slot in plan.state.slots.items():
         if slot.phase is SlotPhase.WAITING and wid not in plan.wids.freed and plan.room:
+            if plan.surplus() > 0:
+                plan.vacate(wid, slot)
+                continue
             plan.leave(slot)
             plan.spawn(wid)
     advance(plan)

@@ -212,6 +212,10 @@ class Plan(Sheet):
             need = min(need, self.task.owed)
         return max(0, need)
 
+    def surplus(self) -> int:
+        """How many there are beyond `numprocesses`, if those that stop are not counted."""
+        return self.occupied - self.stopping - self.spec.numprocesses
+
     def overlap(self) -> int:
         """Processes beyond `numprocesses` that a graceful reload keeps until the new ones run."""
         return self.task.olds if self.task.mode is Mode.ROLLING else 0
