@@ -234,7 +234,7 @@ def _go_on(state: State, *, warm: bool) -> Drafts:
                 continue
             return _go_on_with(state, number, job, job.body, warm=warm)
         if job.configures:
-            return [Draft(e.ArbiterStarted()), *_end_if_done(state, number, job)]
+            return [_started(number), *_end_if_done(state, number, job)]
     return []
 
 
@@ -244,7 +244,7 @@ def _go_on_with(state: State, number: int, job: Job, body: Command, *, warm: boo
     sent = sum(draft.id == str(number) for draft in drafts)
     if sent == len(keys):
         if job.configures:
-            drafts.append(Draft(e.ArbiterStarted()))
+            drafts.append(_started(number))
         if sum(bool(other.todo) or other.configures for other in state.jobs.values()) > 1:
             drafts.append(Draft(c.Continue(), ARBITER))
     return drafts
@@ -255,6 +255,11 @@ def _send_warm(state: State, number: int, body: Command, keys: list[str]) -> Dra
     if len(keys) > 1:
         drafts.append(Draft(c.TimerArm(WARMUP, state.warmup_delay), CLOCK))
     return drafts
+
+
+def _started(number: int) -> Draft:
+    """All that the configuration of this job starts has been asked for: of no other job."""
+    return Draft(e.ArbiterStarted(), id=str(number))
 
 
 def _end_if_done(state: State, number: int, job: Job) -> Drafts:

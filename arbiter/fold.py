@@ -165,8 +165,10 @@ def _stopped(state: State, record: Record, body: Any) -> None:
 
 
 def _started(state: State, record: Record, body: Any) -> None:
-    for job in state.jobs.values():
-        job.configures = False
+    number = job_of(record)
+    for job in (state.jobs.get(number),) if number else state.jobs.values():
+        if job is not None:
+            job.configures = False
 
 
 def _disarmed(state: State, record: Record, body: Any) -> None:
