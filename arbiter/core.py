@@ -230,7 +230,9 @@ def _go_on(state: State, *, warm: bool) -> Drafts:
     """Carry on one job; those behind it follow when it has sent all its children."""
     for number, job in state.jobs.items():
         if job.todo and job.body is not None:
-            if state.warmup and not warm and not isinstance(job.body, c.ArbiterStop):
+            # A stop never waits for the timer, and the timer that woke is not a stop's.
+            stops = isinstance(job.body, c.ArbiterStop)
+            if warm if stops else state.warmup and not warm:
                 continue
             return _go_on_with(state, number, job, job.body, warm=warm)
         if job.configures:

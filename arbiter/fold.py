@@ -20,6 +20,8 @@ from circus.bus.record import Body, Command, Record
 from circus.bus.values import watcher_address
 
 WARMUP: Final = "warmup"
+# Sent one at a time: the timer that let it go is over, and the next arming follows in its decision.
+WARMED: Final = (c.WatcherStart, c.WatcherRestart, c.WatcherReload)
 
 
 def initial() -> State:
@@ -139,7 +141,8 @@ def _asked(state: State, record: Record, body: Any) -> None:
     entry = state.entries.get(key)
     if entry is None:
         return
-    state.warmup = 0
+    if isinstance(body, WARMED):
+        state.warmup = 0
     if isinstance(body, c.WatcherRemove):
         entry.leaving = True
     elif isinstance(body, c.WatcherStop):

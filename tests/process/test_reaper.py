@@ -250,3 +250,9 @@ def test_the_keepers_own_news_is_said() -> None:
     assert ["core.lost", "orphan.reaped", "signal.received"] == world.hear(
         ("hello", 1, 5, ((6, None, 9),)), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
     )
+
+
+def test_a_report_about_nobodys_process_is_no_news() -> None:
+    """What no ledger and no list has ever named has no owner to tell."""
+    world = ready_world()
+    assert [] == world.hear(("spawned", 4711, OWNER, 7, 1, 0), ("reaped", 4711, 7, ()))
