@@ -36,8 +36,8 @@ def in_peace(state: State, wid: int, slot: Slot, record: Record) -> Draft | None
     """
     body, spec = record.body, state.spec
     if isinstance(body, ProcessSpawned):
-        crowded = len(state.slots) - state.stopping > spec.numprocesses
-        if slot.phase is not SlotPhase.SPAWNING or spec.max_age or crowded:
+        surplus = len(state.slots) - state.stopping - spec.numprocesses
+        if slot.phase is not SlotPhase.SPAWNING or spec.max_age or surplus > 0:
             return None
         return Draft(e.SlotFilled(body.pid), None, spec.name, wid, slot.spawn_id)
     if not isinstance(body, ProcessExited) or slot.phase is not SlotPhase.RUNNING:
