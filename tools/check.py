@@ -24,6 +24,24 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("codespell",),
     ),
     "types": (("mypy",), ("pyright", "--warnings")),
+    "cores": (
+        (
+            "pytest",
+            "-q",
+            "tests/arbiter/test_arbiter_core.py",
+            "tests/arbiter/test_arbiter_corners.py",
+            "tests/arbiter/test_arbiter_life.py",
+            "tests/process/test_life.py",
+            "tests/process/test_reaper.py",
+            "tests/stories",
+            "tests/watcher",
+            "--cov",
+            "--cov-config=tools/cores.coveragerc",
+            "--cov-report=term-missing",
+            "-p",
+            "no:xdist",
+        ),
+    ),
     "tests": (("pytest", "-q", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term"),),
 }
 

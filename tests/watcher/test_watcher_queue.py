@@ -193,3 +193,57 @@ def test_a_failed_watcher_lets_its_other_processes_end_in_peace() -> None:
     assert {} == driver.state.slots
     assert not driver.asked
     driver.check_fold()
+
+
+def test_a_reload_whose_new_processes_cannot_start_leaves_the_old_ones() -> None:
+    """It fails, and no slot waits to become one too many."""
+    driver = started(numprocesses=2, max_retry=-1, backoff=S)
+    olds = dict(driver.live)
+
+    command = driver.tell(c.WatcherReload())
+    driver.spawn_failed()
+    driver.spawn_failed()
+
+    assert "failed" == driver.finished[command].outcome
+    assert 2 == len(driver.state.slots)
+    assert olds == driver.live
+    assert not driver.timers
+    driver.check_fold()
+
+
+def test_a_reload_that_fails_while_a_slot_waits_is_still_a_start() -> None:
+    """The slot that waited before it goes on waiting; the one too many goes."""
+    driver = Driver(numprocesses=2, max_retry=-1, backoff=S)
+    driver.tell(c.WatcherStart())
+    driver.spawned()
+    driver.spawn_failed()
+    driver.tell(c.WatcherReload())
+
+    while driver.asked:
+        driver.spawn_failed()
+
+    assert "starting" == driver.state.status
+    assert 2 == len(driver.state.slots)
+    driver.wake()
+    driver.run()
+    assert "active" == driver.state.status
+    assert 2 == len(driver.live)
+    driver.check_fold()
+
+
+def test_a_start_after_a_failed_reload_takes_away_the_slot_too_many() -> None:
+    """Those that the reload was to replace run: nothing is missing."""
+    driver = started(numprocesses=2, max_retry=1, backoff=S)
+    driver.tell(c.WatcherReload())
+    driver.spawn_failed()
+    driver.spawn_failed()
+    driver.wake()
+    driver.spawn_failed()
+    assert "failed" == driver.state.status
+    assert 3 == len(driver.state.slots)
+
+    driver.tell(c.WatcherStart())
+
+    assert "active" == driver.state.status
+    assert 2 == len(driver.state.slots) == len(driver.live)
+    driver.check_fold()
