@@ -108,10 +108,7 @@ class Bare(Contestant):
         return [sys.executable, script, self.kind, str(self.workers), *self.argv]
 
     def stop_workers(self) -> None:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        self.process.terminate()
-        self.process.stdout.readline()
+        wait_stopped(self.process)
 
 
 class BarePopen(Bare):
@@ -124,6 +121,36 @@ class BareFull(Bare):
     """The same loop on the full road."""
 
     kind = "full"
+
+
+class BarePair(Contestant):
+    """The floor: two bare processes that make the system calls of keeper and core."""
+
+    kind = "plain"
+    speaks = True
+
+    def command(self) -> list[str]:
+        script = str(Path(__file__).with_name("bare_pair.py"))
+        place = str(self.stage.folder)
+        return [ours.program("python"), script, self.kind, str(self.workers), place, *self.argv]
+
+    def stop_workers(self) -> None:
+        wait_stopped(self.process)
+
+    def processes(self) -> list[int]:
+        return with_own(self.process, "bare-")
+
+
+class BarePairHops(BarePair):
+    """The same, with what ZeroMQ carries between the actors of the second process."""
+
+    kind = "hops"
+
+
+class BarePairBeat(BarePair):
+    """The same as the first, with a heartbeat a second from a real XPUB."""
+
+    kind = "beat"
 
 
 class Ours(Contestant):
@@ -153,10 +180,7 @@ class Ours(Contestant):
             raise CannotMeasure(f"stop answered {reply}")
 
     def processes(self) -> list[int]:
-        assert self.process is not None
-        keeper = self.process.pid
-        own = [pid for pid in proc.children(keeper) if proc.comm(pid).startswith("circus-")]
-        return [keeper, *own]
+        return with_own(self.process, "circus-")
 
     def check(self) -> bool:
         self.stage.births.drain()
@@ -240,6 +264,21 @@ class Supervisor(Contestant):
         peers.supervisor_call(self._socket, "supervisor.stopAllProcesses")
 
 
+def wait_stopped(process: subprocess.Popen[bytes] | None) -> None:
+    """TERM to a bare loop, which says so when all have ended."""
+    assert process is not None
+    assert process.stdout is not None
+    process.terminate()
+    process.stdout.readline()
+
+
+def with_own(process: subprocess.Popen[bytes] | None, name: str) -> list[int]:
+    """A first process and those of its children that are no workers, by how their names begin."""
+    assert process is not None
+    own = [pid for pid in proc.children(process.pid) if proc.comm(pid).startswith(name)]
+    return [process.pid, *own]
+
+
 def plain_environ() -> dict[str, str]:
     """Without Python's own variables: a peer must not find our `circus`, nor we the peer's."""
     return {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
@@ -278,3 +317,12 @@ FULL: Final[dict[str, type[Contestant]]] = (
     {"bare, full road": BareFull} if os.geteuid() == 0 else {}
 )
 PEERS: Final[dict[str, type[Contestant]]] = {"circus": Circus, "supervisor": Supervisor}
+# What nobody can undercut who records in a second process.
+PAIR: Final = "bare, two processes"
+HOPS: Final = "bare, two processes, zmq hops"
+FLOORS: Final[dict[str, type[Contestant]]] = {PAIR: BarePair, HOPS: BarePairHops}
+FLOOR_OF: Final = {"ours": HOPS, "ours, memory": PAIR}
+EVERYBODY: Final[dict[str, type[Contestant]]] = {
+    "bare": Bare, **FLOORS, **OURS, **FULL, **PEERS,
+    "circus, check_delay 0.1": CircusQuick,
+}  # fmt: skip

@@ -32,11 +32,23 @@ def middle(rounds: Rounds, figure: str) -> float | None:
 
 def ratio(item: Item, results: Results, label: str, figure: str) -> float | None:
     """The median of the ratios to bare, each of one round."""
+    if label not in results:
+        return None
     reference = item.against.get(figure, figure)
+    return _ratio(results[label], figure, results.get(item.bare, ()), reference)
+
+
+def over_floor(item: Item, results: Results, label: str, figure: str) -> float | None:
+    """The same to the contestant that makes the same system calls and no more."""
+    floor = item.floors.get(label, "")
+    return _ratio(results[label], figure, results.get(floor, ()), figure)
+
+
+def _ratio(rounds: Rounds, figure: str, others: Rounds, reference: str) -> float | None:
     ratios = [
-        mine[figure] / bare[reference]
-        for mine, bare in zip(results[label], results.get(item.bare, ()), strict=False)
-        if mine and bare and figure in mine and bare.get(reference)
+        mine[figure] / other[reference]
+        for mine, other in zip(rounds, others, strict=False)
+        if mine and other and figure in mine and other.get(reference)
     ]
     return median(ratios) if ratios else None
 
@@ -74,28 +86,40 @@ def table(item: Item, results: Results) -> Iterator[str]:
 
 def _cell(item: Item, results: Results, label: str, figure: str) -> str:
     value = number(middle(results[label], figure))
-    compared = item.ratios and label != item.bare and figure not in COUNTS
-    found = ratio(item, results, label, figure) if compared else None
-    return value if found is None or value == "–" else f"{value} ({found:.2f} ×)"
+    if label == item.bare or figure in COUNTS or value == "–":
+        return value
+    found = ratio(item, results, label, figure) if item.ratios else None
+    above = over_floor(item, results, label, figure)
+    told = [] if found is None else [f"{found:.2f} ×"]
+    told += [] if above is None else [f"{above:.2f} × floor"]
+    return f"{value} ({'; '.join(told)})" if told else value
 
 
 def verdict(item: Item, results: Results, target: Target) -> str:
     """One row of "what it must reach"."""
     label = item.ours if item.ours in results else next(iter(results))
-    if target.kind == "ratio":
-        actual = ratio(item, results, label, target.figure)
-    else:
-        actual = middle(results[label], target.figure)
+    actual = _judged(item, results, label, target)
+    floor = _judged(item, results, item.floors.get(label, ""), target)
     unit = " × bare" if target.kind == "ratio" else ""
     met = "–" if actual is None else "yes" if target.is_met(actual) else "**no**"
-    wanted = f"{target.bound} {target.limit:,g}{unit}"
-    return f"| {item.title} | {target.figure} | {wanted} | {number(actual)}{unit} | {met} |"
+    cells = (
+        item.title, target.figure, f"{target.bound} {target.limit:,g}{unit}",
+        f"{number(actual)}{unit}", "–" if floor is None else f"{number(floor)}{unit}", met,
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _judged(item: Item, results: Results, label: str, target: Target) -> float | None:
+    """What a target looks at."""
+    if target.kind == "ratio":
+        return ratio(item, results, label, target.figure)
+    return middle(results.get(label, ()), target.figure)
 
 
 def verdicts(outcome: Mapping[str, tuple[Item, Results]]) -> Iterator[str]:
     """The whole table of targets."""
-    yield "| what | figure | target | here | met |"
-    yield "|---|---|---|---|---|"
+    yield "| what | figure | target | here | floor | met |"
+    yield "|---|---|---|---|---|---|"
     for item, results in outcome.values():
         for target in item.targets:
             yield verdict(item, results, target)

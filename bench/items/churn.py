@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from bench.births import EXIT
-from bench.contestants import FULL, OURS, PEERS, Bare, CircusQuick, Contestant, running
+from bench.contestants import EVERYBODY, FLOOR_OF, Contestant, running
 from bench.stage import START_SECONDS, Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 50
@@ -38,17 +38,13 @@ def _run(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {
-    "bare": Bare, **OURS, **FULL, **PEERS,
-    "circus, check_delay 0.1": CircusQuick,
-}  # fmt: skip
-
 ITEMS: Final = (
     Item(
         "churn",
         "Churn: 50 workers that exit at once, backoff off",
-        {label: _run(kind) for label, kind in KINDS.items()},
+        {label: _run(kind) for label, kind in EVERYBODY.items()},
         (Target("spawns/s", "ratio", "at least", 0.8),),
+        floors=FLOOR_OF,
         about="Births per second over 5 s. Each life is two decisions and about eight records of "
         "ours in the ledger; the readback counts every one.",
     ),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from bench import proc
-from bench.contestants import OURS, PEERS, Bare, Contestant, Ours, running
+from bench.contestants import OURS, PEERS, Bare, BarePairBeat, Contestant, Ours, running
 from bench.stage import Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 500
@@ -22,17 +22,27 @@ LISTEN: Final = (
     "for record in circus.subscribe(sys.argv[1], after=0):\n"
     "    print(record.seq, flush=True)\n"
 )
+HEAR: Final = (
+    "import sys, zmq\n"
+    "events = zmq.Context().socket(zmq.SUB)\n"
+    "events.subscribe(b'')\n"
+    "events.connect(sys.argv[1])\n"
+    "while True:\n"
+    "    print(events.recv_multipart(), flush=True)\n"
+)
 
 
 @contextmanager
 def listener(contestant: Contestant) -> Iterator[None]:
     """A subscriber in a process of its own, where there is something to subscribe to."""
-    if not isinstance(contestant, Ours):
+    if isinstance(contestant, Ours):
+        words = [LISTEN, str(contestant.state)]
+    elif isinstance(contestant, BarePairBeat):
+        words = [HEAR, f"ipc://{contestant.stage.folder}/events.sock"]
+    else:
         yield
         return
-    with subprocess.Popen(
-        [sys.executable, "-c", LISTEN, str(contestant.state)], stdout=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", *words], stdout=subprocess.DEVNULL) as process:
         try:
             yield
         finally:
@@ -62,7 +72,10 @@ def _run(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {"bare": Bare, "ours": OURS["ours"], **PEERS}
+BEAT: Final = "bare, two processes, heartbeat"
+KINDS: Final[dict[str, type[Contestant]]] = {
+    "bare": Bare, BEAT: BarePairBeat, "ours": OURS["ours"], **PEERS,
+}  # fmt: skip
 
 ITEMS: Final = (
     Item(
@@ -71,6 +84,7 @@ ITEMS: Final = (
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("% CPU", "value", "at most", 0.05),),
         ratios=False,
+        floors={"ours": BEAT},
         about="Processor time of all supervisor processes (schedstat, ns) over 20 s. What remains "
         "of ours is one heartbeat a second.",
     ),

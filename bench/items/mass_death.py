@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from bench.births import boot_ns
-from bench.contestants import FULL, OURS, PEERS, Bare, CircusQuick, Contestant, running
+from bench.contestants import EVERYBODY, FLOOR_OF, Contestant, running
 from bench.stage import Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 500
@@ -39,17 +39,13 @@ def _run(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {
-    "bare": Bare, **OURS, **FULL, **PEERS,
-    "circus, check_delay 0.1": CircusQuick,
-}  # fmt: skip
-
 ITEMS: Final = (
     Item(
         "mass_death",
         "Mass death: 500 killed at once to the last replacement's first instruction",
-        {label: _run(kind) for label, kind in KINDS.items()},
+        {label: _run(kind) for label, kind in EVERYBODY.items()},
         (Target("all ms", "ratio", "at most", 1.2), Target("lost", "value", "at most", 0)),
+        floors=FLOOR_OF,
         about="`lost`: deaths without a replacement after 20 s. Bare is the epoll loop with our "
         "spawn call.",
     ),

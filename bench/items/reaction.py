@@ -9,12 +9,10 @@ from typing import Final, NamedTuple
 
 from bench.births import Birth, boot_ns
 from bench.contestants import (
-    FULL,
-    OURS,
+    EVERYBODY,
+    FLOOR_OF,
     PEERS,
-    Bare,
     CannotMeasure,
-    CircusQuick,
     Contestant,
     running,
 )
@@ -74,18 +72,14 @@ def _run(kind: type[Contestant], count: int) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {
-    "bare": Bare, **OURS, **FULL, **PEERS,
-    "circus, check_delay 0.1": CircusQuick,
-}  # fmt: skip
-
 ITEMS: Final = tuple(
     Item(
         f"reaction_{count}",
         f"Reaction: SIGKILL to the replacement's first instruction, N={count}",
-        {label: _run(kind, count) for label, kind in KINDS.items()},
+        {label: _run(kind, count) for label, kind in EVERYBODY.items()},
         (Target("p50 ms", "ratio", "at most", 1.6), Target("p99 ms", "ratio", "at most", 3.0)),
         against={"p99 ms": "p50 ms", "max ms": "p50 ms"},
+        floors=FLOOR_OF,
         about="Bare waits in epoll for a pidfd, reaps, and makes the keeper's own spawn call. The "
         "ratios of p99 and max are to the *p50* of bare. Peers get 4 kills a round: they poll.",
     )

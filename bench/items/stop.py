@@ -6,7 +6,16 @@ import time
 from typing import Final
 
 from bench.births import boot_ns
-from bench.contestants import OURS, PEERS, BarePopen, Contestant, running, wait_gone
+from bench.contestants import (
+    FLOOR_OF,
+    FLOORS,
+    OURS,
+    PEERS,
+    BarePopen,
+    Contestant,
+    running,
+    wait_gone,
+)
 from bench.stage import Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 500
@@ -32,7 +41,7 @@ def _run(kind: type[Contestant]) -> Run:
     return run
 
 
-KINDS: Final[dict[str, type[Contestant]]] = {"bare": BarePopen, **OURS, **PEERS}
+KINDS: Final[dict[str, type[Contestant]]] = {"bare": BarePopen, **FLOORS, **OURS, **PEERS}
 
 ITEMS: Final = (
     Item(
@@ -40,6 +49,7 @@ ITEMS: Final = (
         "Stop of 500",
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("ms", "ratio", "at most", 2.5),),
+        floors=FLOOR_OF,
         about="From the request (ours and circus: `stop` with `waiting`) to the answer that all "
         "have stopped; every exit is on record then. Bare sends TERM to all and reaps all.",
     ),
