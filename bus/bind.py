@@ -1,6 +1,6 @@
 """Room: bus -- the daemon's end of the sockets, their options in one place.
 
-Knows:     zmq.
+Knows:     zmq, bus.wire (how long a request may be).
 Known by:  the composition roots (circus.daemon, the library).
 Never:     decodes a message; bus.dial is the other end.
 
@@ -19,9 +19,8 @@ from typing import Any, Final
 import zmq
 
 from circus.bus.dial import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_path
+from circus.bus.wire import CTL_BYTES_MAX
 
-# bus.codec decodes a quarter of it (OUTSIDE_BYTES_MAX) and refuses the rest with a sentence.
-CTL_BYTES_MAX: Final = 1024 * 1024
 SUBSCRIPTION_BYTES_MAX: Final = 4096
 CTL_RECEIVED_MAX: Final = 64
 CTL_SENT_MAX: Final = 256

@@ -27,6 +27,9 @@ NONCE_BYTES: Final = 16
 LOG_ID_BYTES: Final = 16
 CHAIN8_BYTES: Final = 8
 COMMAND_CHARACTERS_MAX: Final = 64
+# A longer request closes the connection. Of these bus.codec decodes a quarter (OUTSIDE_BYTES_MAX),
+# and refuses the rest with a sentence.
+CTL_BYTES_MAX: Final = 1024 * 1024
 READ_BYTES_MAX: Final = 1024 * 1024
 READ_WAIT_MS_MAX: Final = 30_000
 FRAMES_PER_REPLY_MAX: Final = 3

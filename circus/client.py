@@ -21,7 +21,15 @@ from typing import Any, Final, Self
 import zmq
 
 from circus.bus.dial import dial_ctl, doors_of
-from circus.bus.wire import ERROR, Malformed, Reply, Request, decode_reply, encode_request
+from circus.bus.wire import (
+    CTL_BYTES_MAX,
+    ERROR,
+    Malformed,
+    Reply,
+    Request,
+    decode_reply,
+    encode_request,
+)
 
 TIMEOUT_SECONDS: Final = 5.0
 # An answer takes under a millisecond; after this long the socket is taken for dead.
@@ -69,6 +77,8 @@ class Client:
         identity = os.urandom(16)
         deadline_ns = round(self.timeout * NS)
         request = encode_request(Request(identity, command, properties, deadline_ns))
+        if len(request) > CTL_BYTES_MAX:
+            raise CallError(f"cannot send {len(request)} bytes: circusd hangs up; send less")
         end = time.monotonic() + self.timeout
         patience = max(TRY_SECONDS_MIN, self.timeout / TRIES)
         while (left := end - time.monotonic()) > 0:

@@ -14,6 +14,7 @@ import pytest
 
 from circus import ctl_values
 from circus.bus.spec import OPTIONS, Unit
+from circus.bus.wire import CTL_BYTES_MAX
 from circus.circusctl import run
 from circus.client import CallError, Client
 
@@ -115,6 +116,13 @@ def test_nobody_there_ends_with_1(state_dir: Any, capsys: pytest.CaptureFixture[
     """With a sentence about what to do."""
     assert 1 == run(["--state-dir", str(state_dir), "--timeout", "0.1", "list"])
     assert capsys.readouterr().err.startswith("error: cannot reach circusd at ipc://")
+
+
+def test_a_request_that_would_end_the_connection_is_not_sent(served: Any) -> None:
+    """What is only too long is refused by the daemon."""
+    with Client(str(served.state_dir)) as client, pytest.raises(CallError, match="send less"):
+        client.call("list", name="x" * CTL_BYTES_MAX)
+    assert [] == served.requests
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -8,8 +8,12 @@ Never:     starts a daemon.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ import pytest
 from circus.circusd import CannotStart, check_other_circus, check_platform, main
 from circus.pidfile import Pidfile
 
+NOBODY = 65534
 GOOD = '[watcher.a]\ncmd = "x"\nnumprocesses = 2\n'
 
 
@@ -58,6 +63,56 @@ def test_a_file_that_is_not_there_exits_66(
     expected = f"circusd: cannot read {path}: no such file or directory\n"
     assert ("", expected) == capsys.readouterr()
     assert [] == os.listdir(tmp_path)
+
+
+@contextmanager
+def not_root() -> Generator[None]:
+    """As a user who may not read everything."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A directory that everybody may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="circus-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("main.toml", "circusd: cannot read {0}/main.toml: permission denied\n"),
+        (
+            "more.toml",
+            "{0}/main.toml:1: [circus] include: cannot read {0}/more.toml: permission denied; "
+            "make it readable or remove it\ncircusd: 1 problem, nothing started\n",
+        ),
+    ],
+)
+def test_a_file_that_may_not_be_read_exits_66(
+    open_folder: Path, capsys: pytest.CaptureFixture[str], secret: str, said: str
+) -> None:
+    """
+    EX_NOINPUT with one sentence and the place, for the configuration and for what it includes.
+    """
+    main_file, more = open_folder / "main.toml", open_folder / "more.toml"
+    main_file.write_text('circus.include = ["more.toml"]\n', encoding="utf-8")
+    more.write_text(GOOD, encoding="utf-8")
+    assert 0 == main(["--check", str(main_file)])  # also loads what another user could not
+    capsys.readouterr()
+    (open_folder / secret).chmod(0)
+    with not_root():
+        code = main(["--check", str(main_file)])
+    assert 66 == code
+    assert ("", said.format(open_folder)) == capsys.readouterr()
 
 
 @pytest.mark.parametrize("argv", [[], ["--nonsense", "a.ini"], ["a.ini", "b.ini"], ["--che", "a"]])

@@ -17,11 +17,10 @@ import msgpack
 import pytest
 import zmq
 
-from circus.bus.bind import CTL_BYTES_MAX
 from circus.bus.codec import OUTSIDE_BYTES_MAX
 from circus.bus.dial import dial_ctl
 from circus.bus.record import fields_of
-from circus.bus.wire import decode_reply
+from circus.bus.wire import CTL_BYTES_MAX, decode_reply
 
 Launch = Callable[..., Any]
 
