@@ -64,6 +64,8 @@ class ReaperPort(Hands, Protocol):
 
     @property
     def reconciled(self) -> bool: ...
+    @property
+    def crowded(self) -> bool: ...
     def receive(self) -> None: ...
     def hear(self, reports: Iterable[Sequence[object]], /) -> None: ...
     def flush(self) -> object: ...
@@ -246,7 +248,8 @@ class Runtime:
             return True
         self._mail.release()
         moved = self.outside.receive() or moved
-        if turn == TURNS_OF_ONE_REACTION or turn % TURNS_PER_FLUSH == 0:
+        pause = turn == TURNS_OF_ONE_REACTION or turn % TURNS_PER_FLUSH == 0
+        if pause or self.reaper.crowded:
             self.reaper.flush()
         moved = self._hear() or moved
         return self._send_decisions() or moved

@@ -30,8 +30,8 @@ class Held:
     """One spawn that has not been acknowledged: running, ended or failed."""
 
     __slots__ = (
-        "child", "ending", "failed", "owner", "plan", "seen", "signal_outcome", "signal_seq",
-        "spawn_id",
+        "alone", "child", "ending", "failed", "owner", "plan", "seen", "signal_outcome",
+        "signal_seq", "spawn_id",
     )  # fmt: skip
 
     def __init__(self, spawn_id: int, owner: str, plan: Plan) -> None:
@@ -41,6 +41,7 @@ class Held:
         self.child: Child | None = None
         self.ending: Ending | None = None
         self.seen: tuple[int, int] = (0, 0)
+        self.alone = False  # it has ended and left no process behind
         self.failed: tuple[str, int] | None = None
         self.signal_seq = 0
         self.signal_outcome: tuple[int, tuple[int, ...], int] = (0, (), 0)
@@ -80,8 +81,8 @@ class Children:
     """All that the keeper holds. `tell` hands reports to the link of the present core."""
 
     __slots__ = (
-        "_barrier", "_by_pid", "_by_pidfd", "_held", "_kernel", "_launches", "_listed", "_tell",
-        "_untold",
+        "_barrier", "_by_pid", "_by_pidfd", "_ended", "_held", "_kernel", "_launches", "_listed",
+        "_tell", "_untold",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, tell: Callable[[list[Sequence[Any]]], None]) -> None:
@@ -92,6 +93,7 @@ class Children:
         self._by_pidfd: dict[int, Held] = {}
         self._launches: dict[str, Launch] = {}
         self._untold: dict[int, Held] = {}
+        self._ended: list[Held] = []  # since the last look round
         self._barrier = 0
         self._listed = False
 
@@ -121,10 +123,19 @@ class Children:
         self._launches.clear()
 
     def obey(self, operations: Iterable[Sequence[Any]]) -> None:
-        """Carry out a batch of the core's operations, in order; answers leave in one go."""
+        """Carry out a batch of the core's operations, in order; answers leave in one go.
+
+        Only the reaping of those who left nothing behind comes last: nobody waits for it, and
+        somebody waits for what is to be spawned.
+        """
         answers: list[Sequence[Any]] = []
+        alone: list[int] = []
         for operation in operations:
-            self._obey(operation, answers)
+            if operation[0] == "ack":
+                answers += self._let_go_unless_alone(operation[1], alone)
+            else:
+                self._obey(operation, answers)
+        answers += self.let_go(alone)
         if answers:
             self._tell(answers)
 
@@ -141,7 +152,20 @@ class Children:
             held.ending, held.seen = ending, now
             self._kernel.unwatch(held.child)
             self._untold[held.spawn_id] = held
+            if held.plan.leftovers:
+                self._ended.append(held)
         self.tell_exits()
+
+    def look_round(self) -> None:
+        """While the core decides about the newly ended: have they left anything behind?
+
+        What a worker leaves behind is re-parented to us before its end is shown, so without
+        strangers among our children there is nothing, and one look serves the batch.
+        """
+        ended, self._ended = self._ended, []
+        if ended and not self._kernel.strangers(self._by_pid):
+            for held in ended:
+                held.alone = True
 
     def tell_exits(self) -> None:
         """Report every end that the present core has not been told."""
@@ -169,6 +193,15 @@ class Children:
         assert held.child is not None
         return self._kernel.signal(held.child, signum, scope, None)
 
+    def _let_go_unless_alone(
+        self, spawn_ids: Iterable[int], alone: list[int]
+    ) -> list[Sequence[Any]]:
+        now: list[int] = []
+        for spawn_id in spawn_ids:
+            held = self._held.get(spawn_id)
+            (alone if held is not None and held.alone else now).append(spawn_id)
+        return self.let_go(now) if now else []
+
     def let_go(self, spawn_ids: Iterable[int]) -> list[Sequence[Any]]:
         """Their ends are on record: kill leftovers if planned, reap, forget; the reports."""
         reports: list[Sequence[Any]] = []
@@ -182,9 +215,7 @@ class Children:
             if held.child is None:
                 continue
             leftovers: tuple[int, ...] = ()
-            if held.plan.leftovers:
-                # What a worker leaves behind is re-parented to us when it ends, so without
-                # strangers among our children there are none, and one look serves the batch.
+            if held.plan.leftovers and not held.alone:
                 if strangers is None:
                     strangers = self._kernel.strangers(self._by_pid)
                 if strangers:
@@ -202,8 +233,6 @@ class Children:
         name = operation[0]
         if name == "spawn":
             answers.append(self._spawn(*operation[1:]))
-        elif name == "ack":
-            answers += self.let_go(operation[1])
         elif name == "signal":
             answers.append(self._signal(*operation[1:]))
         elif name == "spec":

@@ -24,7 +24,8 @@ from circus.process.link import VERSION, Link, LinkClosed, LinkGarbled
 from circus.process.stop_plans import NOTHING_DUE
 
 WAKE_BYTES_MAX: Final = 4096
-EVENTS_MAX: Final = 1024
+# Of a thousand deaths the core hears while the rest is still being looked at.
+EVENTS_MAX: Final = 64
 FIRST_FD: Final = 3
 
 
@@ -86,7 +87,9 @@ class KeeperLoop:
     def _turn(self) -> int | None:
         """Everything that is ready, then everything that is due."""
         self._note(self._kernel.epoll.poll(self._timeout(), EVENTS_MAX))
-        self._keeping.work()
+        if self._link is not None:
+            self._flush(self._link)  # who has died is told before anything else is done
+        self._keeping.work(self._keeping.take())
         code = self._keeping.attend(_boot())
         if self._link is not None:
             self._flush(self._link)

@@ -22,7 +22,9 @@ ANSWER_WITHIN: Final = 2_000_000_000
 # One look at all our children costs what a spawn costs; in churn five a second are enough.
 ORPHANS_PAUSE: Final = 200_000_000
 FINISH_PAUSE: Final = 1_000_000
-OPERATIONS_PER_TURN: Final = 16
+# A spawn takes as long as some sixteen operations of any other kind.
+EFFORT_PER_TURN: Final = 256
+EFFORT_OF_SPAWN: Final = 16
 
 
 class Loop(Protocol):
@@ -73,15 +75,23 @@ class Keeping:
                 self._core.lost.clear()
         self.to_do.extend(operations)
 
-    def work(self) -> None:
-        """A few of the core's requests, then whoever has died meanwhile has a turn.
+    def take(self) -> list[Sequence[Any]]:
+        """A few of the core's requests for `work`.
 
-        A start of a thousand would else keep an exit waiting for as long as it takes, and the core
-        would hear of the first process with the last.
+        Then whoever has died meanwhile has a turn: a start of a thousand would else keep an exit
+        waiting for as long as it takes, and the core would hear of the first process with the last.
         """
-        to_do = self.to_do
-        if to_do:
-            few = [to_do.popleft() for _ in range(min(len(to_do), OPERATIONS_PER_TURN))]
+        to_do, few, effort = self.to_do, [], 0
+        while to_do and effort < EFFORT_PER_TURN:
+            operation = to_do.popleft()
+            few.append(operation)
+            effort += EFFORT_OF_SPAWN if operation[0] == "spawn" else 1
+        return few
+
+    def work(self, few: Sequence[Sequence[Any]]) -> None:
+        """Carry out what `take` gave."""
+        self._children.look_round()
+        if few:
             self._children.obey(few)
 
     def unlinked(self, boot: int) -> None:

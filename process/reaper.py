@@ -32,6 +32,9 @@ from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import Lives, Settling, draft_about
 
+# With so many requests at hand the keeper begins while the rest is still being decided.
+CROWD: Final = 128
+
 
 class LinkEnd(Protocol):
     """What the reaper needs of a link; the simulator has its own."""
@@ -114,6 +117,11 @@ class Reaper:
             HEARD[report[0]](hearing, *report[1:])
         if hearing.drafts:
             self._say(hearing.drafts)
+
+    @property
+    def crowded(self) -> bool:
+        """So many requests wait that the keeper should begin with them."""
+        return len(self._operations) >= CROWD
 
     def flush(self) -> None:
         """Send acknowledgements, then requests. Until the list is settled, only the list."""

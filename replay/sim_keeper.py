@@ -14,12 +14,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from circus.process.children import Children
 from circus.process.core_child import CoreLife
-from circus.process.keeping import OPERATIONS_PER_TURN, Keeping
+from circus.process.keeping import Keeping
 from circus.process.kernel import Kernel
 from circus.process.link import VERSION
 from circus.process.stop_plans import NOTHING_DUE
@@ -157,9 +156,10 @@ class SimKeeper:
         keeping = self.keeping
         if self._inbox and not keeping.to_do:
             keeping.hear(self._inbox.popleft())
-        for operation in islice(keeping.to_do, OPERATIONS_PER_TURN):
+        few = keeping.take()
+        for operation in few:
             self._host.happened(Obeyed(operation))
-        keeping.work()
+        keeping.work(few)
         code = keeping.attend(self.agenda.boot)
         self._host.happened(Settled())
         if code is not None:
