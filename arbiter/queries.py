@@ -18,6 +18,7 @@ from circus.arbiter.verbs import Refusal, check_names
 from circus.bus.shapes import frozen
 from circus.bus.spec import OPTIONS
 from circus.bus.values import ns_to_seconds
+from circus.bus.wire import OS_ERROR
 
 Properties = Mapping[str, Any]
 Fields = Mapping[str, Any]
@@ -180,15 +181,24 @@ def _infos(
 ) -> dict[str, Mapping[str, Any]]:
     infos: dict[str, Mapping[str, Any]] = {}
     for pid, slot, started in seen:
-        info = probe(pid)
+        info = _look(pid, probe)
         if info is not None:
             infos[str(pid)] = {**info, "started": started, "wid": slot}
     return infos
 
 
+def _look(pid: int, probe: Callable[[int], Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+    """What /proc says, or a refusal: no descriptor left is the client's trouble, not the core's."""
+    try:
+        return probe(pid)
+    except OSError as error:
+        text = f"cannot look at process {pid}: {error.strerror or error}; try again"
+        raise Refusal(text, OS_ERROR) from error
+
+
 def _dstats(_properties: Properties, sources: Sources) -> Callable[[], Fields]:
     probe, pid = sources.probe, sources.core_pid
-    return lambda: {"info": {**(probe(pid) or {}), "children": []}}
+    return lambda: {"info": {**(_look(pid, probe) or {}), "children": []}}
 
 
 QUERIES: Final[Mapping[str, Query]] = {

@@ -92,6 +92,7 @@ class Stage:
         self.endpoint = f"ipc://{path}/run/ctl.sock"
         self.router = bind_ctl(self.context, [self.endpoint])
         self.reads = Reads(self.ledger, clock)
+        self.blind = False
         self.slow: list[Callable[[], None]] | None = None
         self.gateway = Gateway(self.router, self.services(grade))
         self.dealers: list[Any] = []
@@ -101,7 +102,7 @@ class Stage:
 
     def services(self, grade: str) -> Services:
         sources = Sources(
-            self.projection, {"endpoint": "e"}, lambda _pid: {"cpu": 1}, lambda _, value: value, 42
+            self.projection, {"endpoint": "e"}, self.probe, lambda _, value: value, 42
         )
         return Services(
             lambda decision, on=None: self.switchboard.submit(decision, on or (lambda _: None)),
@@ -109,6 +110,11 @@ class Stage:
             Promise(grade, self.ledger, self.platter), self.clock, self.header,
             self.aside,
         )  # fmt: skip
+
+    def probe(self, _pid: int, /) -> Mapping[str, Any]:
+        if self.blind:
+            raise OSError(24, "no more files")
+        return {"cpu": 1}
 
     def aside(self, work: Callable[[], Any], done: Callable[[Any], None], /) -> None:
         """A slow question: answered now, or, while `slow` is a list, when the test says so."""
@@ -425,6 +431,18 @@ def test_stats_come_from_a_thread_and_are_told_by_the_loop(stage: Stage) -> None
     """
     assert stage.ask("stats")["infos"] == {"web": {}}
     assert stage.ask("dstats")["info"] == {"cpu": 1, "children": ()}
+
+
+def test_what_cannot_be_looked_at_is_an_error_of_the_question(stage: Stage) -> None:
+    """
+    No descriptor left for /proc: the asker is told, the core goes on.
+    """
+    stage.blind = True
+    body = stage.ask("dstats")
+    assert ("error", 4) == (body["status"], body["errno"])
+    assert "cannot look at process 42: no more files; try again" == body["reason"]
+    stage.blind = False
+    assert "ok" == stage.ask("dstats")["status"]
 
 
 def test_so_many_slow_questions_may_wait(stage: Stage) -> None:
