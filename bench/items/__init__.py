@@ -13,6 +13,7 @@ from bench.items import (
     ledger,
     mass_death,
     memory,
+    prices,
     reaction,
     round_trip,
     stop,
@@ -24,5 +25,5 @@ from bench.stage import Item
 ALL: Final[tuple[Item, ...]] = (
     *cold_start.ITEMS, *reaction.ITEMS, *anatomy.ITEMS, *mass_death.ITEMS, *churn.ITEMS,
     *idle.ITEMS, *stop.ITEMS, *round_trip.ITEMS, *ctl_status.ITEMS, *switchboard.ITEMS,
-    *stream.ITEMS, *ledger.ITEMS, *memory.ITEMS,
+    *stream.ITEMS, *ledger.ITEMS, *memory.ITEMS, *prices.ITEMS,
 )  # fmt: skip
