@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -18,6 +19,8 @@ from circus.replay.coverage import Coverage
 WALL_START: Final = 1_700_000_000_000_000_000
 BOOT_START: Final = 100_000_000_000
 SEAMS_REMEMBERED: Final = 16
+PPM: Final = 1_000_000
+DOZE_NS: Final = 50_000_000
 
 Happening = Callable[[], None]
 Dice: TypeAlias = random.Random  # the world's one source of chance
@@ -25,6 +28,10 @@ Dice: TypeAlias = random.Random  # the world's one source of chance
 
 class Crash(BaseException):
     """The core is gone, here and now. No `except Exception` of production code sees it."""
+
+
+class PowerCut(Crash):
+    """So is the machine."""
 
 
 class Agenda:
@@ -35,9 +42,12 @@ class Agenda:
         self.chance = random.Random(seed)
         self.boot = BOOT_START
         self.wall = WALL_START
+        self.woke = 0  # when the machine last woke up from doing nothing for long
         self.touched = 0
         self.crash_at: int | None = None  # the seam call that does not return
-        self.last_seams: list[str] = []
+        self.crash: type[Crash] = Crash  # what it raises
+        self.slew = 0  # how much faster the wall clock goes than the other, in ppm
+        self.last_seams: deque[str] = deque(maxlen=SEAMS_REMEMBERED)
         self.coverage = Coverage()
         self._heap: list[tuple[int, float, int, Happening]] = []
         self._count = 0
@@ -64,9 +74,14 @@ class Agenda:
         if not self._heap:
             return None
         due, _, _, happening = heapq.heappop(self._heap)
-        self.wall += max(0, due - self.boot)
-        self.boot = max(self.boot, due)
+        if due > self.boot:
+            self.pass_time(due - self.boot)
         return happening
+
+    def pass_time(self, duration: int) -> None:
+        """Both clocks go on; the wall clock at its own pace."""
+        self.boot += duration
+        self.wall += duration + duration * self.slew // PPM
 
     def next_due(self) -> int | None:
         """Boot ns of the next happening."""
@@ -74,8 +89,16 @@ class Agenda:
 
     def pause(self, duration: int) -> None:
         """Time passes though nothing happens; whatever was due meanwhile is late."""
-        self.boot += duration
-        self.wall += duration
+        self.pass_time(duration)
+        if duration > DOZE_NS:
+            self.woke = self.boot
+
+    def suspend(self, duration: int) -> None:
+        """Everything sleeps, and wakes up where it was; only the clocks have gone on."""
+        self.pass_time(duration)
+        self.woke = self.boot
+        # All are shifted alike, so the heap stays one.
+        self._heap = [(due + duration, tie, n, what) for due, tie, n, what in self._heap]
 
     def some(self, most: int) -> int:
         """A delay: usually none, at most `most`."""
@@ -85,10 +108,10 @@ class Agenda:
         """The core is about to touch the world. Raises Crash where it was told to."""
         self.touched += 1
         self.last_seams.append(seam)
-        del self.last_seams[:-SEAMS_REMEMBERED]
         if self.touched == self.crash_at:
+            crash, self.crash = self.crash, Crash
             self.crash_at = None
-            raise Crash(seam)
+            raise crash(seam)
 
 
 class SimClock:

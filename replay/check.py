@@ -23,7 +23,7 @@ import attr
 from circus.arbiter.runtime import blank
 from circus.bus import events
 from circus.bus.chance import Chance
-from circus.bus.codec import Stamp, encode_record, from_ledger, record_of, stamped
+from circus.bus.codec import Stamp, encode_record, stamped
 from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Draft, Record

@@ -1,123 +1,46 @@
 """Room: replay -- what every checker shares: the witness of records and facts, and the violation.
 
-Knows:     bus.record, replay.truth.
-Known by:  replay.invariants, replay.invariants_signals, replay.world.
+Knows:     bus.record, replay.truth, replay.witness.
+Known by:  replay.invariants and its parts, replay.world.
 Never:     changes the world.
+
+A step checker looks at each record and each fact once, in O(1): it says in `hears` which it wants,
+and the witness calls it for no other. A run checker looks at the history in `examined`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import attr
-
-from circus.bus import commands, events
+from circus.bus import events
 from circus.bus.record import Record
-from circus.replay.truth import Ended, Fact, Forked, OrphanReaped, Reaped, Told
+from circus.replay.truth import Fact, Settled
+from circus.replay.witness import Attention, Watchers, Workers
 
 if TYPE_CHECKING:
     from circus.replay.world import World
 
-STORY_RECORDS_MAX: Final = 40
 RECORDS_KEPT: Final = 50_000  # at least so many are at hand for stories
+STORY_RECORDS_MAX: Final = 40
+STORY_COLUMNS_MAX: Final = 240
+ENDS: Final = (events.ProcessExited, events.ProcessLost)
+OUTCOMES: Final = (events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun)
 
 
 class Violation(AssertionError):
     """An invariant does not hold: which, about what, in which run, and how to see it again."""
 
 
-@attr.s(auto_attribs=True, slots=True, eq=False)
-class Worker:
-    """One process that the keeper has started, as the kernel knows it."""
-
-    serial: int
-    pid: int
-    spawn_id: int = 0
-    ending: tuple[int | None, int | None] | None = None
-    reaped: bool = False
-
-    @property
-    def lives(self) -> bool:
-        return self.ending is None
-
-
-class Truth:
-    """All records and all workers of this boot; hands every record to every checker."""
-
-    def __init__(self, seed: int, make_checkers: Callable[[Truth], Sequence[Checker]]) -> None:
-        self.seed = seed
-        self.repeat = f"python -m circus.replay {seed}"
-        self.records: list[Record] = []  # the latest; older ones are in the ledger
-        self.seen = 0  # how many records there have been
-        self.workers: dict[int, Worker] = {}  # by serial
-        self.by_spawn: dict[int, Worker] = {}
-        self.spawns: dict[int, Record] = {}  # the spawn commands, by spawn_id
-        self.checkers = make_checkers(self)
-
-    def observe(self, record: Record) -> None:
-        """Every record once, whether it is appended now or found in recovery."""
-        records = self.records
-        if records and record.seq <= records[-1].seq:
-            return
-        self.seen += 1
-        records.append(record)
-        if len(records) > 2 * RECORDS_KEPT:
-            del records[:RECORDS_KEPT]
-        if isinstance(record.body, commands.ProcessSpawn):
-            self.spawns[record.seq] = record
-        for checker in self.checkers:
-            checker.recorded(record)
-
-    def happened(self, fact: Fact) -> None:
-        """Keep what the kernel did, then let the checkers look."""
-        if isinstance(fact, Forked):
-            self.workers[fact.serial] = Worker(fact.serial, fact.pid)
-        elif isinstance(fact, Ended):
-            worker = self.workers.get(fact.serial)
-            if worker is not None:
-                worker.ending = (fact.code, fact.signum)
-        elif isinstance(fact, Reaped | OrphanReaped) and fact.serial in self.workers:
-            self.workers[fact.serial].reaped = True
-        elif isinstance(fact, Told) and fact.report[0] == "spawned":
-            self._name(fact.report[1], fact.report[5])
-        for checker in self.checkers:
-            checker.happened(fact)
-
-    def living_of(self, owner: str) -> list[Worker]:
-        """The workers of one watcher that run."""
-        return [
-            worker
-            for spawn_id, worker in self.by_spawn.items()
-            if worker.lives and self.owner_of(spawn_id) == owner
-        ]
-
-    def owner_of(self, spawn_id: int) -> str:
-        """The address of the watcher that asked for this spawn."""
-        spawn = self.spawns.get(spawn_id)
-        return spawn.actor if spawn is not None else ""
-
-    def story(self, spawn_id: int) -> list[str]:
-        """What the ledger says about one process, line by line."""
-        records = [r for r in self.records if spawn_id in (r.spawn_id, r.seq)]
-        lines = [
-            f"{r.seq:>6} {r.boot / 1e9:9.3f}s #{r.incarnation} {r.actor}: {r.name} {r.body!r}"
-            f" (because of {r.cause})"
-            for r in records
-        ]
-        return lines[-STORY_RECORDS_MAX:]
-
-    def _name(self, spawn_id: int, serial: int) -> None:
-        worker = self.workers.get(serial)
-        if worker is not None and not worker.spawn_id:
-            worker.spawn_id = spawn_id
-            self.by_spawn.setdefault(spawn_id, worker)
-
-
 class Checker:
-    """One invariant: told of every record and fact, asked after every step and at rest."""
+    """One invariant: told of records and facts, asked after steps, at rest and now and then.
+
+    `hears`: the classes of bodies and of facts that it wants to be told of; None: all.
+    """
 
     id: ClassVar[str]
+    hears: ClassVar[tuple[type, ...] | None] = None
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
@@ -126,25 +49,160 @@ class Checker:
         """A record is in the ledger."""
 
     def happened(self, fact: Fact) -> None:
-        """Something happened in the kernel or on the link."""
+        """Something happened in the kernel, on the link, to a client or a subscriber."""
+
+    def found(self, record: Record) -> None:
+        """A restarted core has read a record that is known."""
 
     def stepped(self, world: World) -> None:
         """One happening is over."""
 
     def examined(self, world: World) -> None:
-        """Every 10,000 decisions and at the end of a run: a look at the whole history is allowed."""
+        """Every 10,000 decisions and at the end: a look at the whole history is allowed."""
 
     def rested(self, world: World) -> None:
         """Faults and commands have stopped, and everybody had time to react."""
 
-    def claim(self, holds: object, text: str, spawn_id: int = 0) -> None:
-        """Raise the violation with its story where something does not hold."""
-        if holds:
-            return
-        story = self.truth.story(spawn_id) if spawn_id else []
-        lines = [f"{self.id}: {text}", f"seed {self.truth.seed}", *story, self.truth.repeat]
+    def remember(self, before: Checker) -> None:
+        """The power was cut: what the same checker of the boot before knows."""
+
+    def claim(self, holds: object, text: str, story: int | str = 0) -> None:
+        """Raise the violation with its story where something does not hold.
+
+        `story` is a spawn_id, the seq of a command, or the address of an actor.
+        """
+        if not holds:
+            self.fail(text, story)
+
+    def fail(self, text: str, story: int | str = 0) -> None:
+        """For hot paths, which make the text only when they need it."""
+        told = self.truth.story(story) if story else []
+        lines = [f"{self.id}: {text}", f"seed {self.truth.seed}", *told, self.truth.repeat]
         raise Violation("\n".join(lines))
 
 
-ENDS: Final = (events.ProcessExited, events.ProcessLost)
-OUTCOMES: Final = (events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun)
+class Truth:
+    """All records and all workers of this boot; tells every checker what it wants to hear."""
+
+    def __init__(
+        self,
+        seed: int,
+        make_checkers: Callable[[Truth], Sequence[Checker]],
+        before: Truth | None = None,
+    ) -> None:
+        self.seed = seed
+        self.repeat: str = before.repeat if before else f"python -m circus.replay {seed}"
+        self.records: list[Record] = []  # the latest; older ones are in the ledger
+        self.seen = 0  # how many records there have been
+        self.workers = Workers()
+        self.watchers = Watchers(self.workers)
+        self.attention = Attention()
+        self.checkers: Sequence[Checker] = make_checkers(self)
+        self._audience = Audience(self.checkers)
+        if before is not None:
+            known = {checker.id: checker for checker in before.checkers}
+            for checker in self.checkers:
+                if checker.id in known:
+                    checker.remember(known[checker.id])
+
+    def observe(self, record: Record) -> None:
+        """Every record once, whether it is appended now or found in recovery."""
+        records = self.records
+        if records and record.seq <= records[-1].seq:
+            self._audience.tell_again(record)
+            return
+        self.seen += 1
+        records.append(record)
+        if len(records) > 2 * RECORDS_KEPT:
+            del records[:RECORDS_KEPT]
+        self.watchers.fold(record)
+        self._audience.tell_record(record)
+
+    def happened(self, fact: Fact) -> None:
+        """Keep what the kernel did, then let the checkers look."""
+        self.workers.fold(fact)
+        self._audience.tell_fact(fact)
+        if isinstance(fact, Settled):
+            self.workers.grown.clear()
+
+    def look_away(self) -> None:
+        """From now on nobody can say what must hold: the ledger has lost what had happened."""
+        self.checkers = ()
+        self._audience = Audience(())
+
+    def record_at(self, seq: int) -> Record | None:
+        """The record with this number, if it is one of the latest."""
+        records = self.records
+        if not records or not records[0].seq <= seq <= records[-1].seq:
+            return None
+        record = records[seq - records[0].seq]
+        if record.seq == seq:
+            return record
+        return next((one for one in records if one.seq == seq), None)  # behind a hole
+
+    def told(self, checker: Checker) -> int:
+        """How many records and facts this checker was told of."""
+        return self._audience.count(checker)
+
+    def story(self, about: int | str) -> list[str]:
+        """What the ledger says about one process, command or actor, line by line."""
+        lines = [
+            f"{r.seq:>6} {r.boot / 1e9:9.3f}s #{r.incarnation} {r.actor}: {r.name} "
+            f"{repr(r.body)[:STORY_COLUMNS_MAX]} (because of {r.cause})"
+            for r in self.records
+            if _is_about(r, about)
+        ]
+        return lines[-STORY_RECORDS_MAX:]
+
+
+class Audience:
+    """Who is told of what, worked out once for each class of bodies and facts."""
+
+    def __init__(self, checkers: Sequence[Checker]) -> None:
+        self._checkers = checkers
+        self._hearers: dict[tuple[str, type], tuple[Callable[[Any], None], ...]] = {}
+        self._told: Counter[tuple[str, type]] = Counter()
+
+    def tell_record(self, record: Record) -> None:
+        """To those that hear of such bodies."""
+        for recorded in self._of("recorded", type(record.body)):
+            recorded(record)
+
+    def tell_fact(self, fact: Fact) -> None:
+        """To those that hear of such facts."""
+        for happened in self._of("happened", type(fact)):
+            happened(fact)
+
+    def tell_again(self, record: Record) -> None:
+        """A core has found in its ledger what is known: is it the same?"""
+        for found in self._of("found", Record):
+            found(record)
+
+    def count(self, checker: Checker) -> int:
+        """How much this one was told."""
+        return sum(
+            times for (hook, kind), times in self._told.items() if _wants(checker, hook, kind)
+        )
+
+    def _of(self, hook: str, kind: type) -> tuple[Callable[[Any], None], ...]:
+        key = (hook, kind)
+        self._told[key] += 1
+        hearers = self._hearers.get(key)
+        if hearers is None:
+            wanting = (one for one in self._checkers if _wants(one, hook, kind))
+            hearers = self._hearers[key] = tuple(getattr(one, hook) for one in wanting)
+        return hearers
+
+
+def _wants(checker: Checker, hook: str, kind: type) -> bool:
+    if getattr(type(checker), hook) is getattr(Checker, hook):
+        return False
+    return hook == "found" or checker.hears is None or kind in checker.hears
+
+
+def _is_about(record: Record, about: int | str) -> bool:
+    if isinstance(about, str):
+        return about in (record.actor, record.to)
+    if about in (record.seq, record.spawn_id, record.cause):
+        return True
+    return about in (getattr(record.body, "command", 0), getattr(record.body, "signal", 0))

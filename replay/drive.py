@@ -1,180 +1,162 @@
 """Room: replay -- one run of the world from one number: options, commands and faults by chance.
 
-Knows:     replay.world, replay.check.
-Known by:  tests, `python -m circus.replay SEED [STEPS]`.
-Never:     checks: the world and the laws do.
+Knows:     replay.world, replay.wishes, the weathers of kernel, disk and clocks.
+Known by:  tests, replay.soak, replay.mutants, `python -m circus.replay SEED [STEPS [MODE]]`.
+Never:     checks: the checkers do. It only says what time is long enough.
 
 Swarm testing: each run draws which faults it has and how often, many of them never, so that what
-one fault would hide another run can find.
+one fault would hide another run can find. How a run ends depends on its mode: `safety` has faults
+to the end and then looks at what has come to rest; in `liveness` the faults stop half way, and
+from there on the world has to come to what is wanted in time, and stay there; in `ending` somebody
+asks the daemon to end in the middle of it all.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from typing import Any, Final
 
 import attr
 
+from circus.replay import machine, sim_clock, wishes
 from circus.replay.agenda import Dice
+from circus.replay.checkers import Violation
+from circus.replay.disk_weather import CALM, DiskWeather
+from circus.replay.sim_clock import ClockWeather, trouble_clocks
 from circus.replay.sim_spawn import KernelWeather
 from circus.replay.world import Cast, World
 
 STEPS: Final = 400
-COMMANDS: Final = ("web", "moody", "single", "broken", "family")
+# A step is a decision; a world in which next to nothing is decided has to end as well.
+HAPPENINGS_PER_STEP_MAX: Final = 20
 CALLS_TO_CRASH_MAX: Final = 300
+LONG: Final = 2_000  # a restart reads the whole ledger, so that long worlds have fewer of them
+SECOND: Final = 1_000_000_000
+CONVERGED_WITHIN: Final = 60 * SECOND
+QUIET_FOR: Final = 600 * SECOND
+OVER_WITHIN: Final = 60 * SECOND
+# What cannot be spawned and may be retried for ever is retried for ever.
+IN_PATIENCE: Final = frozenset(
+    {"process.spawn", "process.spawn_failed", "slot.waiting", "timer.arm", "timer.woke"}
+)
+MODES: Final = ("safety", "liveness", "ending")
+_RATES: Final = {
+    "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.01, "crash_now": 0.003,
+    "power_cut": 0.002,
+}  # fmt: skip
 
 
-@attr.s(auto_attribs=True, frozen=True, slots=True)
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
 class Weather:
-    """How often what happens, per step."""
+    """How often what happens, per happening; the parts of the world have weathers of their own."""
 
     command: float
+    edit: float
     kill: float
     crash: float
+    crash_now: float
     power_cut: float
-    pause: float
-    wall_jump: float
+    clock: ClockWeather
+    kernel: KernelWeather
+    disk: DiskWeather
 
     @classmethod
-    def drawn(cls, chance: Dice) -> Weather:
-        """Half of all faults are absent from a run."""
-        rates = (0.08, 0.05, 0.01, 0.002, 0.01, 0.01)
-        return cls(*(rate * chance.random() * (chance.random() < 0.5) for rate in rates))
+    def drawn(cls, chance: Dice, steps: int) -> Weather:
+        """Half of all faults are absent from a run, and so are most troubles of a disk."""
+        rates = {
+            name: rate * chance.random() * (chance.random() < 0.5) for name, rate in _RATES.items()
+        }
+        for name in ("crash", "crash_now", "power_cut"):
+            rates[name] *= min(1.0, LONG / steps)
+        return cls(
+            **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
+            disk=DiskWeather.drawn(chance) if chance.random() < 0.5 else CALM,
+        )  # fmt: skip
 
 
-def drive(seed: int, steps: int = STEPS, cast: Cast | None = None) -> World:
-    """One whole run: settled at its end, and all three laws upheld."""
+def drive(
+    seed: int, steps: int = STEPS, cast: Cast | None = None, mode: str | None = None
+) -> World:
+    """One whole run. Without a mode the seed decides which."""
     world = World(seed, cast)
     chance = world.agenda.chance
-    weather = Weather.drawn(chance)
-    world.truth.repeat = f"python -m circus.replay {seed} {steps}"
-    world.configure(specs(chance))
-    world.keeper.kernel.lives.weather = KernelWeather.drawn(chance)
-    for _ in range(steps):
-        disturb(world, weather)
-        if not world.step():
-            break
-    world.settle()
+    drawn = chance.choice(MODES)
+    mode = mode or drawn
+    world.truth.repeat = f"python -m circus.replay {seed} {steps} {mode}"
+    weather = Weather.drawn(chance, steps)
+    if mode == "liveness":
+        weather = attr.evolve(weather, edit=0.0)  # A new file would have workers grow old again.
+    world.configure(wishes.specs(chance, ageless=mode == "liveness"))
+    world.keeper.kernel.lives.weather = weather.kernel
+    world.disk.change_weather(weather.disk)
+    world.agenda.coverage.expect(*machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS)
+    play(world, weather, steps)
+    if world.ended is None:
+        ENDS[mode](world)
     world.examine()
     return world
 
 
-def specs(chance: Dice) -> list[dict[str, Any]]:
-    """A configuration that has a bit of everything."""
-    common = {"max_retry": -1, "leftovers": chance.choice(("kill", "leave"))}
-    several = chance.randrange(1, 5)
-    return [
-        {"name": "web", "cmd": "steady", "numprocesses": several, **_options(chance), **common},
-        {"name": "moody", "cmd": "moody", "numprocesses": several, **_options(chance), **common},
-        {"name": "single", "cmd": "slow 1", "singleton": True, **_options(chance), **common},
-        {"name": "broken", "cmd": "missing", "max_retry": chance.randrange(4), "numprocesses": 2},
-        {"name": "family", "cmd": "parent 2 1.5", "stop_children": True, **_options(chance)},
-    ]
-
-
-def _options(chance: Dice) -> dict[str, Any]:
-    second = 1_000_000_000
-    return {
-        "graceful_timeout": chance.choice((0, second // 10, 2 * second)),
-        "backoff": chance.choice((second // 20, second // 10)),
-        "warmup_delay": chance.choice((0, 0, second // 20)),
-        "max_age": chance.choice((0, 0, 3 * second)),
-        "max_age_variance": second,
-        "priority": chance.randrange(3),
-    }
+def play(world: World, weather: Weather, steps: int) -> None:
+    """Let things happen until so much has been decided."""
+    for _ in range(steps * HAPPENINGS_PER_STEP_MAX):
+        disturb(world, weather)
+        if world.tally.decisions >= steps or world.ended is not None or not world.step():
+            return
 
 
 def disturb(world: World, weather: Weather) -> None:
     """Perhaps a command, perhaps a fault."""
     chance = world.agenda.chance
-    if chance.random() < weather.command:
-        command(world, chance)
-    if chance.random() < weather.kill:
-        kill(world, chance)
-    if chance.random() < weather.crash:
+    dice = chance.random
+    if dice() < weather.command:
+        wishes.command(world, chance)
+    if dice() < weather.kill:
+        wishes.kill(world, chance)
+    if dice() < weather.edit:
+        wishes.edit(world, chance)
+    if dice() < weather.crash:
         world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
-    if chance.random() < weather.power_cut:
+    if dice() < weather.crash_now:
+        world.crash()
+    if dice() < weather.power_cut:
         world.cut_power()
-    if chance.random() < weather.pause:
-        world.agenda.pause(chance.randrange(500_000_000))
-    if chance.random() < weather.wall_jump:
-        world.agenda.wall += chance.randrange(-(10**12), 10**12)
+        world.keeper.kernel.lives.weather = weather.kernel
+    trouble_clocks(world.agenda, weather.clock, world.stops)
 
 
-def command(world: World, chance: Dice) -> None:
-    """Something that an operator may wish."""
-    name, properties = chance.choice(WISHES)
-    drawn = {key: draw(chance) for key, draw in properties.items()}
-    world.command(name, **drawn)
+def rest(world: World) -> None:
+    """Everything comes to rest."""
+    world.settle()
 
 
-def kill(world: World, chance: Dice) -> None:
-    """Some living process gets some signal from elsewhere."""
-    living = world.keeper.kernel.living()
-    if living:
-        signum = chance.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT))
-        world.kill(chance.choice(living).pid, int(signum))
+def converge(world: World) -> None:
+    """What is wanted is so, in time, and stays so: nothing is done that nobody asked for."""
+    world.settle()
+    before = world.truth.records[-1].seq
+    world.run_for(QUIET_FOR)
+    said = {one.name for one in world.truth.records if one.seq > before} - IN_PATIENCE
+    if said:
+        raise Violation(f"I-QUIET: nothing was to be done, and there is {said}\n{_how(world)}")
 
 
-def _name(chance: Dice) -> str:
-    return chance.choice(COMMANDS)
+def end(world: World) -> None:
+    """Somebody asks for the end, perhaps twice; perhaps the core dies of it."""
+    chance = world.agenda.chance
+    world.signal(int(chance.choice((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))))
+    if chance.random() < 0.3:
+        world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
+    if chance.random() < 0.3:
+        world.run(chance.randrange(50))
+        world.signal(int(signal.SIGTERM))
+    world.run_for(OVER_WITHIN)
+    left = [one.pid for one in world.keeper.kernel.living() if one.pidfd]
+    if world.ended is None or left:
+        raise Violation(f"I-SHUT: not over after a minute, {left} live\n{_how(world)}")
 
 
-def _number(chance: Dice) -> int:
-    return chance.randrange(3)
+def _how(world: World) -> str:
+    return f"seed {world.truth.seed}\n{world.truth.repeat}"
 
 
-def _signum(chance: Dice) -> int:
-    return int(chance.choice((signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL)))
-
-
-def _changes(chance: Dice) -> dict[str, Any]:
-    return chance.choice(
-        (
-            {"numprocesses": chance.randrange(5)},
-            {"graceful_timeout": chance.randrange(10**9)},
-            {"args": (str(chance.randrange(10)),)},
-        )
-    )
-
-
-def _flag(chance: Dice) -> bool:
-    return chance.random() < 0.5
-
-
-def _single(_chance: Dice) -> str:
-    return "single"
-
-
-def _two(_chance: Dice) -> dict[str, Any]:
-    return {"numprocesses": 2}  # refused: a singleton has one
-
-
-def _program(chance: Dice) -> str:
-    return chance.choice(("steady", "moody", "instant 3"))
-
-
-def _small(_chance: Dice) -> dict[str, Any]:
-    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": -1}
-
-
-Draws = dict[str, Callable[[Dice], Any]]
-WISHES: Final[tuple[tuple[str, Draws], ...]] = (
-    ("start", {"name": _name}),
-    ("stop", {"name": _name}),
-    ("restart", {"name": _name}),
-    ("reload", {"name": _name, "graceful": _flag, "sequential": _flag}),
-    ("start", {}),
-    ("stop", {}),
-    ("incr", {"name": _name, "nb": _number}),
-    ("decr", {"name": _name, "nb": _number}),
-    ("set", {"name": _name, "options": _changes}),
-    ("signal", {"name": _name, "signum": _signum, "recursive": _flag}),
-    ("kill", {"name": _name}),
-    ("manage", {"name": _name}),
-    ("retry", {"name": _name}),
-    ("set", {"name": _single, "options": _two}),
-    ("rm", {"name": _name, "nostop": _flag}),
-    ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
-)  # fmt: skip
+ENDS: Final[dict[str, Any]] = {"safety": rest, "liveness": converge, "ending": end}

@@ -32,6 +32,7 @@ from circus.replay.truth import Fact
 
 SIGKILL: Final = 9
 START_DELAY_MAX: Final = 50_000_000  # from fork to the first look at the ledger
+TRACEBACK: Final = 1  # what Python ends with
 POWER_OFF_NS: Final = 5_000_000_000
 SEGMENT_SIZES: Final = (4096, 65536, SEGMENT_BYTES_MAX)
 FAULTS: Final = ("core.crash", "power.cut")
@@ -92,6 +93,14 @@ class Machine:
         """The keeper has ended."""
         self.ended = code
 
+    def holed(self) -> None:
+        """Of what the ledger has lost nobody can say more: until the next boot nothing is checked.
+
+        A hole is declared (I-CHAIN); what a core did whose disk had failed goes with the core.
+        """
+        self.truth.look_away()
+        self.panel = Panel(self.truth)
+
     # --- bad luck ---------------------------------------------------------------------------------
 
     def crash(self) -> None:
@@ -150,14 +159,12 @@ class Machine:
 
     def _begin_truth(self) -> None:
         """A new boot: nothing that lived before it does."""
-        repeat = self.truth.repeat
-        self.truth = self._new_truth()
-        self.truth.repeat = repeat
+        self.truth = self._new_truth(before=self.truth)
         self.panel = Panel(self.truth)
 
-    def _new_truth(self) -> Truth:
+    def _new_truth(self, before: Truth | None = None) -> Truth:
         make = self.cast.checkers
-        return Truth(self.agenda.seed, lambda truth: (*make(truth), *laws(truth)))
+        return Truth(self.agenda.seed, lambda truth: (*make(truth), *laws(truth)), before)
 
     def _start(self, link: SimLink, pid: int) -> None:
         if self._starting is not link:
@@ -167,11 +174,14 @@ class Machine:
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,
+            holed=self.holed,
         )  # fmt: skip
         try:
             self.core = SimCore(around, link, self.truth)
         except StorageFailed:
             self._core_over(os.EX_CANTCREAT, None)
+        except OSError:
+            self._core_over(TRACEBACK, None)  # A disk that cannot be read: the next one may.
         else:
             self._turn()
 
@@ -200,6 +210,9 @@ class Machine:
             self._turn()
 
     def _core_over(self, code: int | None, signum: int | None) -> None:
+        if self.core is not None and self.core.ledger.degraded:
+            self.holed()
+            self._bus = SimBus(self.agenda)  # The next core may have the same incarnation.
         self.core = self._starting = None
         self.stops.forget()
         self.disk.lose_process()

@@ -83,6 +83,7 @@ class Surroundings:
     configure: commands.ArbiterConfigure
     segment_bytes_max: int = SEGMENT_BYTES_MAX
     wake: Callable[[], None]
+    holed: Callable[[], None]
     publisher: Publisher = attr.Factory(Silence)
     make_reaper: MakeReaper = Reaper
     make_exchange: MakeExchange = SimExchange
@@ -177,6 +178,7 @@ class SimCore:
                 return recover(self.ledger, observers, after), projection
             except Damaged as hole:
                 after = hole.lost_to
+                self._around.holed()
 
     def _findings(self) -> list[Draft]:
         found = self.ledger.recovered

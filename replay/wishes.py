@@ -1,0 +1,146 @@
+"""Room: replay -- what a drawn configuration has, and what operators and strangers do to it.
+
+Knows:     replay.world.
+Known by:  replay.drive, replay.strategies.
+Never:     has a chance of its own: whoever calls gives the dice.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from circus.replay.agenda import Dice
+from circus.replay.world import World
+
+SECOND: Final = 1_000_000_000
+COMMANDS: Final = ("web", "moody", "single", "broken", "family")
+STRANGERS_SIGNALS: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT)
+
+
+def specs(chance: Dice, *, ageless: bool = False) -> list[dict[str, Any]]:
+    """A configuration that has a bit of everything. `ageless`: nothing is replaced for its age."""
+    common = {"max_retry": -1, "leftovers": chance.choice(("kill", "leave"))}
+    several = chance.randrange(1, 5)
+    drawn: list[dict[str, Any]] = [
+        {"name": "web", "cmd": "steady", "numprocesses": several, **_options(chance), **common},
+        {"name": "moody", "cmd": "moody", "numprocesses": several, **_options(chance), **common},
+        {"name": "single", "cmd": "slow 1", "singleton": True, **_options(chance), **common},
+        {"name": "broken", "cmd": "missing", "max_retry": chance.randrange(4), "numprocesses": 2},
+        {"name": "family", "cmd": "parent 2 1.5", "stop_children": True, **_options(chance)},
+    ]
+    if ageless:
+        for spec in drawn:
+            spec["max_age"] = 0
+    return drawn
+
+
+def _options(chance: Dice) -> dict[str, Any]:
+    return {
+        "graceful_timeout": chance.choice((0, SECOND // 10, 2 * SECOND)),
+        "backoff": chance.choice((SECOND // 20, SECOND // 10)),
+        "warmup_delay": chance.choice((0, 0, SECOND // 20)),
+        "max_age": chance.choice((0, 0, 3 * SECOND)),
+        "max_age_variance": SECOND,
+        "min_uptime": chance.choice((0, SECOND // 10, SECOND)),
+        "respawn": chance.random() < 0.9,
+        "send_hup": chance.random() < 0.1,
+        "priority": chance.randrange(3),
+    }
+
+
+def command(world: World, chance: Dice) -> None:
+    """Something that an operator may wish."""
+    name, properties = chance.choice(WISHES)
+    drawn = {key: draw(chance) for key, draw in properties.items()}
+    world.command(name, **drawn)
+
+
+def kill(world: World, chance: Dice) -> None:
+    """Some living process gets some signal from elsewhere."""
+    living = world.keeper.kernel.living()
+    if living:
+        signum = int(chance.choice(STRANGERS_SIGNALS))
+        world.agenda.coverage.faults[f"killed by a stranger: {signum}"] += 1
+        world.kill(chance.choice(living).pid, signum)
+
+
+def edit(world: World, chance: Dice) -> None:
+    """Somebody writes another configuration file and has it read."""
+    world.agenda.coverage.faults["configuration changed"] += 1
+    drawn = specs(chance)
+    world.configure(drawn[: chance.randrange(2, len(drawn) + 1)])
+    world.command("reloadconfig")
+
+
+FAULTS: Final = (
+    "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
+)  # fmt: skip
+
+
+def _name(chance: Dice) -> str:
+    return chance.choice(COMMANDS)
+
+
+def _number(chance: Dice) -> int:
+    return chance.randrange(3)
+
+
+def _signum(chance: Dice) -> int:
+    return int(chance.choice((signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGKILL)))
+
+
+def _changes(chance: Dice) -> dict[str, Any]:
+    return chance.choice(
+        (
+            {"numprocesses": chance.randrange(5)},
+            {"graceful_timeout": chance.randrange(10**9)},
+            {"args": (str(chance.randrange(10)),)},
+            {"respawn": chance.random() < 0.5},
+            {"max_retry": chance.randrange(-1, 3)},
+        )
+    )
+
+
+def _flag(chance: Dice) -> bool:
+    return chance.random() < 0.5
+
+
+def _single(_chance: Dice) -> str:
+    return "single"
+
+
+def _two(_chance: Dice) -> dict[str, Any]:
+    return {"numprocesses": 2}  # refused: a singleton has one
+
+
+def _program(chance: Dice) -> str:
+    return chance.choice(("steady", "moody", "instant 3"))
+
+
+def _small(_chance: Dice) -> dict[str, Any]:
+    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": -1}
+
+
+Draws = dict[str, Callable[[Dice], Any]]
+WISHES: Final[tuple[tuple[str, Draws], ...]] = (
+    ("start", {"name": _name}),
+    ("stop", {"name": _name}),
+    ("restart", {"name": _name}),
+    ("reload", {"name": _name, "graceful": _flag, "sequential": _flag}),
+    ("start", {}),
+    ("stop", {}),
+    ("restart", {}),
+    ("reload", {}),
+    ("incr", {"name": _name, "nb": _number}),
+    ("decr", {"name": _name, "nb": _number}),
+    ("set", {"name": _name, "options": _changes}),
+    ("signal", {"name": _name, "signum": _signum, "recursive": _flag}),
+    ("kill", {"name": _name}),
+    ("manage", {"name": _name}),
+    ("retry", {"name": _name}),
+    ("set", {"name": _single, "options": _two}),
+    ("rm", {"name": _name, "nostop": _flag}),
+    ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
+)  # fmt: skip
