@@ -108,7 +108,10 @@ class Bare(Contestant):
         return [sys.executable, script, self.kind, str(self.workers), *self.argv]
 
     def stop_workers(self) -> None:
-        wait_stopped(self.process)
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.terminate()
+        self.process.stdout.readline()
 
 
 class BarePopen(Bare):
@@ -123,19 +126,15 @@ class BareFull(Bare):
     kind = "full"
 
 
-class BarePair(Contestant):
+class BarePair(Bare):
     """The floor: two bare processes that make the system calls of keeper and core."""
 
     kind = "plain"
-    speaks = True
 
     def command(self) -> list[str]:
         script = str(Path(__file__).with_name("bare_pair.py"))
         place = str(self.stage.folder)
         return [ours.program("python"), script, self.kind, str(self.workers), place, *self.argv]
-
-    def stop_workers(self) -> None:
-        wait_stopped(self.process)
 
     def processes(self) -> list[int]:
         return with_own(self.process, "bare-")
@@ -262,14 +261,6 @@ class Supervisor(Contestant):
 
     def stop_workers(self) -> None:
         peers.supervisor_call(self._socket, "supervisor.stopAllProcesses")
-
-
-def wait_stopped(process: subprocess.Popen[bytes] | None) -> None:
-    """TERM to a bare loop, which says so when all have ended."""
-    assert process is not None
-    assert process.stdout is not None
-    process.terminate()
-    process.stdout.readline()
 
 
 def with_own(process: subprocess.Popen[bytes] | None, name: str) -> list[int]:
