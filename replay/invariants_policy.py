@@ -1,0 +1,390 @@
+"""Room: replay -- invariants 23 to 26 (RELIABILITY.md 4.3): backoff, reload, refusal, order.
+
+Knows:     replay.checkers, replay.truth, replay.witness, the vocabulary.
+Known by:  replay.invariants (the list of all).
+Never:     calls the policy that it checks: the schedule is worked out here once more.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from circus.bus import commands, events
+from circus.bus.digest import spec_digest
+from circus.bus.record import Record
+from circus.bus.shapes import entity, field
+from circus.bus.spec import OPTIONS, Change, WatcherSpec
+from circus.bus.values import ARBITER, NS_PER_MS, NS_PER_SECOND
+from circus.replay.checkers import Checker, Truth
+from circus.replay.truth import Fact, Noted, Obeyed
+from circus.replay.witness import Watched
+
+if TYPE_CHECKING:
+    from circus.replay.world import World
+
+JITTER_PERCENT: Final = 10
+TIMER_SLACK_NS: Final = 2 * NS_PER_SECOND
+SIGKILL: Final = 9
+
+
+@entity
+class Place:
+    """One slot: how its last lives ended, and when it may have the next."""
+
+    short: int = 0  # short lives in a row
+    earliest: int = 0  # boot ns of the next spawn, after a pause was declared
+    pause: int = 0  # seq of the input that made it pause
+
+
+class Backoff(Checker):
+    """Respawns of a slot keep the schedule and the limits in boot time; the wall has no say."""
+
+    id = "I-BACKOFF"
+    hears = (
+        commands.ProcessSpawn, events.SlotVacated, events.SlotWaiting, events.SlotStopping,
+        events.WatcherStarting, commands.TimerArm, commands.TimerDisarm, events.TimerWoke,
+    )  # fmt: skip
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._places: dict[str, dict[int, Place]] = {}
+        self._stopping: set[int] = set()
+        self._timers: dict[tuple[str, str], tuple[int, int]] = {}  # seq of the arming, due
+        self._reactions = {
+            commands.ProcessSpawn: self._spawned, events.SlotVacated: self._vacated,
+            events.SlotWaiting: self._waiting, events.SlotStopping: self._stopped,
+            events.WatcherStarting: self._restarted, commands.TimerArm: self._armed,
+            commands.TimerDisarm: self._disarmed, events.TimerWoke: self._woke,
+        }  # fmt: skip
+
+    def recorded(self, record: Record) -> None:
+        self._reactions[type(record.body)](record, record.body)
+
+    def rested(self, world: World) -> None:
+        if world.ended is not None or world.core is None:
+            return
+        for (address, timer), (seq, due) in self._timers.items():
+            watched = self.truth.watchers.of.get(address)
+            if watched is None or not watched.removed:
+                text = f"{timer} of {address} was due at {due} and has not gone off"
+                self.claim(world.agenda.boot <= due + TIMER_SLACK_NS, text, seq)
+
+    # --- lives ------------------------------------------------------------------------------------
+
+    def _spawned(self, record: Record, body: Any) -> None:
+        watched = self.truth.watchers.of.get(record.actor)
+        if watched is None:
+            return
+        spec, place = watched.spec, self._place(record)
+        if watched.phase == "failed":
+            self.fail(f"{record.actor} spawns after it has given up", record.seq)
+        if 0 <= spec.max_retry < body.attempt - 1:
+            self.fail(
+                f"attempt {body.attempt} of {record.actor}, {spec.max_retry} more allowed",
+                record.seq,
+            )
+        if record.boot < place.earliest:
+            early = place.earliest - record.boot
+            self.fail(
+                f"slot {record.slot} of {record.actor} is filled {early} ns too early", record.seq
+            )
+        if place.short >= 2 and spec.backoff and place.pause == record.cause:
+            self.fail(
+                f"slot {record.slot} of {record.actor} has no pause after "
+                f"{place.short} short lives",
+                record.seq,
+            )
+        if place.pause != record.cause and self._ended(record.cause) is not None:
+            place.short = 0  # It took the place of one that had lived.
+        place.earliest = 0
+
+    def _vacated(self, record: Record, body: Any) -> None:
+        place, ended = self._place(record), self._ended(record.cause)
+        place.earliest = 0
+        if not body.short:
+            if ended is not None:
+                place.short = 0
+            return
+        place.short += 1
+        place.pause = record.cause
+        watched = self.truth.watchers.of.get(record.actor)
+        if watched is None or ended is None:
+            return
+        life = self._life(ended)
+        if life is not None and not 0 <= life < watched.spec.min_uptime:
+            self.fail(f"a life of {life} ns counts as short", record.seq)
+        if 0 < watched.spec.give_up < place.short:
+            self.fail(f"{record.actor} did not give up after {place.short} short lives", record.seq)
+
+    def _waiting(self, record: Record, body: Any) -> None:
+        watched = self.truth.watchers.of.get(record.actor)
+        cause = self.truth.record_at(record.cause)
+        if watched is None or cause is None:
+            return
+        place = self._place(record)
+        if isinstance(cause.body, events.ProcessSpawnFailed):
+            expected = _pause_of_spawn(watched.spec, body.failures)
+        else:
+            if body.failures != place.short:
+                self.fail(
+                    f"{body.failures} short lives are counted, {place.short} were", record.seq
+                )
+            expected = _doubled(watched.spec.backoff, place.short - 2, watched.spec.backoff_max)
+        if not expected <= body.delay <= expected + expected * JITTER_PERCENT // 100:
+            self.fail(f"a pause of {body.delay} ns instead of {expected}", record.seq)
+        place.earliest = record.boot + expected
+        place.pause = 0
+
+    def _stopped(self, record: Record, body: Any) -> None:
+        self._stopping.add(record.spawn_id or 0)
+
+    def _restarted(self, record: Record, body: Any) -> None:
+        """An operator's start forgives everything, and is for waiting slots too."""
+        self._places.pop(record.actor, None)
+
+    def _ended(self, cause: int) -> Record | None:
+        record = self.truth.record_at(cause)
+        ended = record is not None and isinstance(record.body, events.ProcessExited)
+        return record if ended else None
+
+    def _life(self, ended: Record) -> int | None:
+        """How long it lived, as far as that can be a reason to wait."""
+        spawn = self.truth.workers.spawns.get(ended.spawn_id or 0)
+        assert isinstance(ended.body, events.ProcessExited), ended
+        return None if spawn is None else ended.body.observed - spawn.boot
+
+    def _place(self, record: Record) -> Place:
+        places = self._places.setdefault(record.actor, {})
+        return places.setdefault(record.slot or 0, Place())
+
+    # --- timers -----------------------------------------------------------------------------------
+
+    def _armed(self, record: Record, body: Any) -> None:
+        self._timers[record.actor, body.timer] = (record.seq, record.boot + body.duration)
+
+    def _disarmed(self, record: Record, body: Any) -> None:
+        self._timers.pop((record.actor, body.timer), None)
+
+    def _woke(self, record: Record, body: Any) -> None:
+        seq, due = self._timers.get((record.to or "", body.timer), (0, 0))
+        if seq != body.armed:
+            return
+        del self._timers[record.to or "", body.timer]
+        if record.boot < due:
+            self.fail(f"{body.timer} of {record.to} woke {due - record.boot} ns too early", seq)
+
+
+def _pause_of_spawn(spec: WatcherSpec, attempt: int) -> int:
+    """After so many failed spawns in a row."""
+    if spec.backoff:
+        return _doubled(spec.backoff, attempt - 1, spec.backoff_max)
+    return _doubled(10 * NS_PER_MS, attempt - 1, NS_PER_SECOND) if spec.max_retry < 0 else 0
+
+
+def _doubled(first: int, times: int, most: int) -> int:
+    delay = first
+    for _ in range(max(0, times)):
+        delay *= 2
+        if delay >= most:
+            break
+    return min(delay, most)
+
+
+class Reload(Checker):
+    """What runs is one version of its spec, never a mix; unchanged watchers are left alone."""
+
+    id = "I-RELOAD"
+    hears = (
+        events.WatcherAdded, events.WatcherUpdated, events.WatcherReloaded, commands.ProcessSpawn,
+        commands.ArbiterConfigure, commands.WatcherSet, commands.WatcherRemove,
+        commands.WatcherReload, commands.WatcherRestart, commands.WatcherStop, Obeyed,
+    )  # fmt: skip
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._specs: dict[str, WatcherSpec] = {}  # by digest
+        self._argv: dict[str, tuple[str, ...]] = {}  # by the digest of the launch
+        self._unchanged: dict[str, int] = {}  # names, by seq of the configuration that kept them
+        self._reactions = {
+            events.WatcherAdded: self._added, events.WatcherUpdated: self._updated,
+            events.WatcherReloaded: self._reloaded, commands.ProcessSpawn: self._spawned,
+            commands.ArbiterConfigure: self._configured,
+        }  # fmt: skip
+
+    def recorded(self, record: Record) -> None:
+        self._reactions.get(type(record.body), self._told)(record, record.body)
+
+    def happened(self, fact: Fact) -> None:
+        assert isinstance(fact, Obeyed), fact
+        operation = fact.operation
+        if operation[0] == "spec":
+            self._argv[operation[1]] = tuple(operation[2]["argv"])
+        elif operation[0] == "spawn":
+            self._started(operation[1], operation[2], operation[4])
+
+    def _added(self, record: Record, body: Any) -> None:
+        watched = next(reversed(self.truth.watchers.of.values()))
+        self._know(watched, record)
+
+    def _updated(self, record: Record, body: Any) -> None:
+        watched = self.truth.watchers.of.get(record.actor)
+        if watched is not None:
+            self._know(watched, record)
+
+    def _know(self, watched: Watched, record: Record) -> None:
+        self._specs[watched.digest] = watched.spec
+        text = f"the digest of {watched.address} is not that of its spec"
+        self.claim(spec_digest(watched.spec) == watched.digest, text, record.seq)
+
+    def _spawned(self, record: Record, body: Any) -> None:
+        watched = self.truth.watchers.of.get(record.actor)
+        if watched is not None and body.spec != watched.digest:
+            self.fail(
+                f"{record.seq} is started from {body.spec}, in force is {watched.digest}",
+                record.seq,
+            )
+
+    def _started(self, spawn_id: int, launch: str, plan: Any) -> None:
+        spawn = self.truth.workers.spawns.get(spawn_id)
+        spec = self._specs.get(getattr(spawn.body, "spec", "")) if spawn is not None else None
+        if spec is None:
+            return  # I-WAL has a word about a spawn that is not on record.
+        meant = (spec.stop_signal, spec.graceful_timeout, spec.priority, spec.stop_children,
+                 spec.leftovers == "kill" or spec.stop_children)  # fmt: skip
+        if tuple(plan) != meant:
+            self.fail(f"{spawn_id} is to be stopped by {plan}, its spec says {meant}", spawn_id)
+        argv = self._argv.get(launch)
+        if spec.shell or "circus." in spec.cmd + " ".join(spec.args):
+            return  # Not the text that the spec has: a shell or a reference is between.
+        if argv != (*shlex.split(spec.cmd), *spec.args):
+            self.fail(f"{spawn_id} runs {argv}, a mix of specs", spawn_id)
+
+    def _reloaded(self, record: Record, body: Any) -> None:
+        watched = self.truth.watchers.of.get(record.actor)
+        if watched is None or watched.spec.send_hup:
+            return
+        wanted = _program(watched.spec)
+        for spawn_id in self.truth.watchers.present(record.actor):
+            spawn = self.truth.workers.spawns[spawn_id]
+            spec = self._specs.get(getattr(spawn.body, "spec", ""))
+            if spec is not None and _program(spec) != wanted:
+                self.fail(f"{record.actor} is reloaded, and {spawn_id} is an old one", spawn_id)
+
+    def _configured(self, record: Record, body: Any) -> None:
+        if record.to != ARBITER or record.actor == ARBITER:
+            return
+        current = {w.spec.name: w.spec for w in self.truth.watchers.of.values() if not w.removed}
+        self._unchanged = {
+            str(spec["name"]): record.seq for spec in body.watchers
+            if str(spec["name"]) in current and _says(spec, current[str(spec["name"])])
+        }  # fmt: skip
+
+    def _told(self, record: Record, body: Any) -> None:
+        kept = self._unchanged.get(record.watcher or "", 0)
+        if record.actor == ARBITER and kept and record.cause == kept:
+            self.fail(
+                f"{record.watcher} is the same in the new configuration and gets {body!r}", kept
+            )
+
+
+def _program(spec: WatcherSpec) -> list[Any]:
+    """What a process is started from; the rest of a spec is about what happens to it later."""
+    return [getattr(spec, n) for n, o in OPTIONS.items() if o.metadata["change"] is Change.RELOAD]
+
+
+def _says(data: Mapping[str, Any], spec: WatcherSpec) -> bool:
+    return all(_listed(data[n]) == _listed(getattr(spec, n)) for n in OPTIONS if n in data)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Refused(Checker):
+    """What was refused has changed nothing: the refusal is all that its decision says."""
+
+    id = "I-ATOMRELOAD"
+    hears = (events.CommandRefused,)
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._new: list[Record] = []
+
+    def recorded(self, record: Record) -> None:
+        self._new.append(record)
+
+    def stepped(self, world: World) -> None:
+        for refused in self._new:
+            for seq in (refused.seq - 1, refused.seq + 1):
+                beside = self.truth.record_at(seq)
+                if beside is not None and _same_decision(beside, refused):
+                    self.fail(f"refused, and yet: {beside.body!r}", refused.cause)
+        self._new.clear()
+
+
+def _same_decision(one: Record, other: Record) -> bool:
+    return bool(one.cause) and (one.actor, one.cause) == (other.actor, other.cause)
+
+
+@entity
+class Procession:
+    """One job's watchers, in the order in which they were sent for."""
+
+    since: int
+    last: dict[type, int] = field(factory=dict)  # priority, by verb
+
+
+class InOrder(Checker):
+    """Watchers start by priority, the highest first, and stop the other way round."""
+
+    id = "I-DEP"
+    DOWN: Final = (commands.WatcherStop,)
+    hears = (
+        commands.WatcherStart, commands.WatcherStop, commands.WatcherRestart, Obeyed, Noted,
+    )  # fmt: skip
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._jobs: dict[Any, Procession] = {}
+        self._priority: dict[int, int] = {}  # of a process, by spawn_id, for the stop plans
+        self._planned: int | None = None
+
+    def recorded(self, record: Record) -> None:
+        watched = self.truth.watchers.of.get(record.to or "")
+        if record.actor != ARBITER or watched is None:
+            return
+        kind = type(record.body)
+        key = (record.id, record.cause) if kind in self.DOWN else record.id
+        job = self._jobs.setdefault(key, Procession(record.seq))
+        if int(watched.address.rpartition("#")[2]) > job.since:
+            return  # Born while the job was under way: it takes somebody's place.
+        priority = watched.spec.priority
+        last = job.last.setdefault(kind, priority)
+        if priority != last and (priority < last) is (kind in self.DOWN):
+            self.fail(
+                f"{record.name} of {record.to} (priority {priority}) after one with {last}",
+                record.seq,
+            )
+        job.last[kind] = priority
+
+    def happened(self, fact: Fact) -> None:
+        if isinstance(fact, Obeyed):
+            if fact.operation[0] == "spawn":
+                self._priority[fact.operation[1]] = fact.operation[4][2]
+        elif isinstance(fact, Noted) and fact.report[0] == "signalled":
+            _, _, spawn_id, signum, *_ = fact.report
+            if signum != SIGKILL:
+                self._plan(spawn_id, self._priority.get(spawn_id, 0))
+
+    def _plan(self, spawn_id: int, priority: int) -> None:
+        if self._planned is not None and priority < self._planned:
+            text = (
+                f"without a core {spawn_id} (priority {priority}) is stopped after {self._planned}"
+            )
+            self.fail(text, spawn_id)
+        self._planned = priority
+
+
+POLICY_CHECKERS = (Backoff, Reload, Refused, InOrder)
