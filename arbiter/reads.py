@@ -16,7 +16,7 @@ from circus.arbiter.verbs import Refusal
 from circus.bus.clock import Clock
 from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.values import NS_PER_MS, Nanoseconds
-from circus.bus.wire import COMMAND_ERROR, Read
+from circus.bus.wire import COMMAND_ERROR, OS_ERROR, Read
 
 # RELIABILITY.md, 7.11: parked questions, all clients together; of one connection there is one.
 PARKED_MAX: Final = 256
@@ -103,6 +103,14 @@ class Reads:
                 heapq.heappush(self._parked, one)
 
     def _answer(self, read: Read, tell: Tell) -> bool:
+        try:
+            return self._tried(read, tell)
+        except OSError as error:
+            # A bad sector, or no descriptor left: the reader's trouble, not supervision's.
+            tell(Refusal(f"cannot read the ledger: {error}; ask again", OS_ERROR), None)
+            return True
+
+    def _tried(self, read: Read, tell: Tell) -> bool:
         ledger = self._ledger
         if read.log_id is not None and read.log_id != ledger.log_id:
             tell({"result": "reset", "log_id": ledger.log_id}, None)

@@ -24,7 +24,11 @@ class Locked(Exception):
 
 
 class Disk(Protocol):
-    """Whole contract of the ledger with the world; a crash is possible at each of these calls."""
+    """Whole contract of the ledger with the world; a crash is possible at each of these calls.
+
+    A directory that was made is safe when `make_dir` returns; files and their names are not before
+    `sync` and `sync_dir`.
+    """
 
     def make_dir(self, path: str) -> None: ...
     def list_dir(self, path: str) -> list[str]: ...
@@ -52,6 +56,8 @@ class RealDisk:
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
+        else:
+            self.sync_dir(os.path.dirname(path) or ".")
 
     def list_dir(self, path: str) -> list[str]:
         return os.listdir(path)

@@ -1,13 +1,13 @@
 """Room: bus -- the segment files of one ledger: made, written, and read by sequence number.
 
-Knows:     bus.disk, bus.segments, bus.places, bus.cursor_errors.
+Knows:     bus.disk, bus.segments, bus.places, bus.unsynced, bus.cursor_errors.
 Known by:  writer, ledger.
 Never:     decides what to do about an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from circus.bus.cursor_errors import Damaged, Trimmed
@@ -30,8 +30,10 @@ from circus.bus.segments import (
     scan_segment,
     segment_name,
 )
+from circus.bus.unsynced import Batch
 
 CHAIN8_BYTES: Final = 8
+UNNAMED: Final = "new"  # a segment that is being made
 
 
 class RawFrames(NamedTuple):
@@ -64,27 +66,55 @@ class Files:
             handle, self.handle = self.handle, -1
             self.disk.close(handle)
 
-    def create(self, header: SegmentHeader, boot: int) -> None:
-        """A new newest segment, its name durable; on failure nothing is listed."""
+    def create(self, header: SegmentHeader, boot: int, batches: Sequence[Batch] = ()) -> None:
+        """A new newest segment that begins with these batches; on failure nothing is listed.
+
+        It gets its name when it is whole and safe: until then the old files count as they are.
+        """
         path = f"{self.directory}/{segment_name(header.first_seq)}"
-        try:
-            handle = self.disk.create(path)
-        except FileExistsError:
-            # It is not listed, so nothing in it is believed: left by a failure to make it.
-            self.disk.unlink(path)
-            handle = self.disk.create(path)
+        handle = self._create_unnamed()
         try:
             append_whole(self.disk, handle, encode_header(header))
+            for batch in batches:
+                append_whole(self.disk, handle, batch.data)
             self.disk.sync(handle)
+            self.disk.rename(f"{self.directory}/{UNNAMED}", path)
             self.disk.sync_dir(self.directory)
         except OSError:
             self.disk.close(handle)
-            self.disk.unlink(path)
             raise
         self.close()
         self.handle, self.opened_boot = handle, boot
-        chain = header.previous_chain
-        self.segments.append(Segment(header.first_seq, chain, chain, header.first_seq))
+        self._list(header, batches)
+
+    def _create_unnamed(self) -> int:
+        path = f"{self.directory}/{UNNAMED}"
+        try:
+            return self.disk.create(path)
+        except FileExistsError:
+            self.disk.unlink(path)  # Left by a failure to make it.
+            return self.disk.create(path)
+
+    def make_void(self, batches: Sequence[Batch]) -> None:
+        """What these say does not count in the newest file any more."""
+        start, chain = batches[0].first_seq, batches[0].chain_before
+        newest = self.segments[-1] if self.segments else None
+        if newest is None or newest.next_seq <= start:
+            return
+        void = sum(len(batch.data) for batch in batches if batch.next_seq <= newest.next_seq)
+        newest.forget_from(start, newest.end - void, chain)
+
+    def _list(self, header: SegmentHeader, batches: Sequence[Batch]) -> None:
+        start, chain = header.first_seq, header.previous_chain
+        if batches:
+            self.make_void(batches)
+        if self.segments and self.segments[-1].first_seq == start:
+            self.segments.pop()  # The new file has its name.
+        segment = Segment(start, chain, chain, start)
+        for batch in batches:
+            end = segment.end + len(batch.data)
+            segment.extend(batch.first_seq, segment.end, end, batch.next_seq)
+        self.segments.append(segment)
 
     def write(self, data: bytes) -> None:
         """One write, or its rest; if the disk takes only a part, back to the frame boundary."""
@@ -94,12 +124,6 @@ class Files:
             # Needs no space. If it fails too, the successor makes these bytes void.
             self.disk.truncate(self.handle, self.segments[-1].end)
             raise
-
-    def discard_newest(self) -> None:
-        """Undo `create`: nothing in this segment was believed."""
-        segment = self.segments.pop()
-        self.close()
-        self.disk.unlink(self.path(segment))
 
     def release(self) -> None:
         """Close everything and give up the lock."""
@@ -201,9 +225,19 @@ def _locate(
 
 def _survey(files: Files, log_id: bytes, segment: Segment) -> None:
     """Index a sealed segment that recovery did not have to read, at its first use."""
-    if segment.surveyed:
-        return
-    until = files.segments[files.segments.index(segment) + 1].first_seq
+    if not segment.surveyed:
+        until = files.segments[files.segments.index(segment) + 1].first_seq
+        _read_through(files, log_id, segment, until)
+
+
+def drop_newest(files: Files, log_id: bytes) -> None:
+    """The newest segment is gone. The one before it, which was sealed, is the newest again."""
+    gone = files.segments.pop()
+    if files.segments and not files.segments[-1].surveyed:
+        _read_through(files, log_id, files.segments[-1], gone.first_seq)
+
+
+def _read_through(files: Files, log_id: bytes, segment: Segment, until: int) -> None:
     raw = read_whole(files.disk, files.path(segment))
     expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
     scanned = scan_segment(raw, expected, chain=None, until=until)

@@ -12,7 +12,15 @@ from typing import Final
 
 from circus.bus.cursor_errors import Damaged
 from circus.bus.disk import Disk
-from circus.bus.files import CHAIN8_BYTES, Files, RawFrames, chain8_at, items, read_raw
+from circus.bus.files import (
+    CHAIN8_BYTES,
+    Files,
+    RawFrames,
+    chain8_at,
+    drop_newest,
+    items,
+    read_raw,
+)
 from circus.bus.recovery import Recovered, recover, set_aside
 from circus.bus.segments import CHAIN_BYTES, CHAIN_START, Frame, Item, SegmentHeader, encode_frame
 from circus.bus.syncer import Syncing
@@ -75,6 +83,10 @@ class Ledger:
     def trouble(self) -> str:
         """Why the ledger is degraded; "" while all is well."""
         return self._writer.memory.reason
+
+    def adopt(self, frames: bytes, now: Moment) -> bool:
+        """Make safe what an earlier process wrote; False if its newest file is out of use."""
+        return self._writer.adopt(frames, now)
 
     def degrade(self, error: OSError) -> None:
         """Keep frames in memory from now on, until `retry` works."""
@@ -171,13 +183,13 @@ def _opened(files: Files, log_id: bytes, now: Moment, bytes_max: int) -> Ledger:
     if found.segments:
         newest = found.segments[-1]
         ledger.head, ledger.chain = newest.next_seq - 1, newest.chain
-    if found.usable:
-        files.handle = files.disk.open_to_append(files.path(files.segments[-1]))
         # The age of the segment is wall time here, once: boot time may be of another boot.
         files.opened_boot = now.boot - max(0, now.wall - found.created)
-        return ledger
-    if files.segments and files.segments[-1].first_seq == ledger.head + 1:
-        set_aside(files.disk, files.directory, files.segments.pop().name)
+        if not found.usable and newest.next_seq == newest.first_seq:
+            set_aside(files.disk, files.directory, newest.name)
+            drop_newest(files, ledger.log_id)
+        elif not ledger.adopt(found.frames, now) or found.usable:
+            return ledger
     header = SegmentHeader(ledger.log_id, ledger.head + 1, now.wall, ledger.chain)
     try:
         files.create(header, now.boot)

@@ -53,13 +53,17 @@ class Recovered(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The files as they are after recovery. `usable`: the newest may be appended to."""
+    """The files as they are after recovery. `usable`: the newest may be appended to.
+
+    `frames` are the bytes of the newest, if it has no hole: they may be in the page cache only.
+    """
 
     log_id: bytes | None
     segments: list[Segment]
     created: int
     usable: bool
     recovered: Recovered
+    frames: bytes = b""
 
 
 class _Newest(NamedTuple):
@@ -86,8 +90,9 @@ def recover(disk: Disk, directory: str) -> Found:
     if usable and segment.end < len(newest.raw):
         cut = TailCut(segment.name, segment.end, len(newest.raw) - segment.end)
         usable = _cut(disk, directory, cut, newest.raw[segment.end :])
+    frames = newest.raw[HEADER_BYTES : segment.end] if not segment.holes else b""
     return Found(
-        log_id, [*earlier, segment], newest.created, usable, recovered=Recovered(cut, damaged)
+        log_id, [*earlier, segment], newest.created, usable, Recovered(cut, damaged), frames
     )
 
 
@@ -141,7 +146,10 @@ def _damage(segment: Segment) -> tuple[Damage, ...]:
 
 
 def _cut(disk: Disk, directory: str, cut: TailCut, tail: bytes) -> bool:
-    """Copy the tail away, then truncate. False: neither was possible, leave this file alone."""
+    """Copy the tail away, then truncate. False: neither was possible, leave this file alone.
+
+    The ledger syncs the file before it goes on; a sync that fails is never tried a second time.
+    """
     quarantine = f"{directory}/{QUARANTINE}"
     try:
         disk.make_dir(quarantine)
@@ -155,7 +163,6 @@ def _cut(disk: Disk, directory: str, cut: TailCut, tail: bytes) -> bool:
         handle = disk.open_to_append(f"{directory}/{cut.segment}")
         try:
             disk.truncate(handle, cut.offset)
-            disk.sync(handle)
         finally:
             disk.close(handle)
     except OSError:

@@ -37,13 +37,14 @@ class Batch(NamedTuple):
 class Memory:
     """The batches that a platter may not have, oldest first, and what had to be dropped."""
 
-    __slots__ = ("batches", "bytes", "dropped", "frames", "lost", "reason")
+    __slots__ = ("batches", "bytes", "distrusted", "dropped", "frames", "lost", "reason")
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.bytes = 0
         self.frames = 0
         self.reason = ""  # why the ledger is degraded; "" if it is not
+        self.distrusted = 0  # from this record on the newest file is poisoned; 0: it is not
         self.dropped = 0  # frames that a degraded ledger lost
         self.lost = (0, 0)
 
@@ -76,8 +77,10 @@ class Memory:
     def gap(self, lost_from: int) -> Gap:
         """What to tell when the disk works again; afterwards all is well.
 
-        The files go up to `lost_from`: what stands there is not lost, even if it was dropped here.
+        The files go up to `lost_from`: what stands there is not lost, even if it was dropped here,
+        but for what stands in a poisoned file.
         """
+        lost_from = min(lost_from, self.distrusted or lost_from)
         gap = Gap(self.reason, self.dropped, max(lost_from, self.lost[0]), self.lost[1])
-        self.reason, self.dropped, self.lost = "", 0, (0, 0)
+        self.reason, self.distrusted, self.dropped, self.lost = "", 0, 0, (0, 0)
         return gap

@@ -1,6 +1,6 @@
 """Room: bus -- the ladder of failures under the ledger (RELIABILITY.md 2.4, ADR-0011).
 
-Knows:     bus.files, bus.unsynced, bus.recovery (quarantine), bus.syncer (its protocol).
+Knows:     bus.files, bus.unsynced, bus.syncer (its protocol).
 Known by:  ledger.
 Never:     syncs a file again whose sync failed, reads back from it, loses a frame in silence.
 
@@ -12,11 +12,9 @@ full, the ledger is degraded: frames stay in a ring in memory until `retry` can 
 from __future__ import annotations
 
 import errno
-from collections import deque
 from typing import Final
 
 from circus.bus.files import Files
-from circus.bus.recovery import set_aside
 from circus.bus.segments import SegmentHeader
 from circus.bus.syncer import Syncing
 from circus.bus.unsynced import Batch, Gap, Memory
@@ -36,12 +34,33 @@ class Writer:
         self._log_id = log_id
         self._bytes_max = bytes_max
 
+    def adopt(self, frames: bytes, now: Moment) -> bool:
+        """Make safe what an earlier process wrote into the newest file, and the file's name.
+
+        False: that file is out of use; the ledger goes on in another one, or in memory.
+        """
+        files = self.files
+        newest = files.segments[-1]
+        if frames:
+            chain = newest.previous_chain
+            self.memory.keep(Batch(newest.first_seq, newest.next_seq, 1, frames, chain))
+        try:
+            files.handle = files.disk.open_to_append(files.path(newest))
+            files.disk.sync_dir(files.directory)
+            files.disk.sync(files.handle)
+        except OSError as error:
+            self.poisoned(error, now)
+            return False
+        self.memory.synced(newest.next_seq - 1)
+        return True
+
     def attach(self, syncer: Syncing, head: int) -> None:
         """What is written is synced here, once; the rest is the syncer's."""
         if self.memory.reason:
             self.syncer = syncer  # It gets a file when `retry` has one.
             return
-        self.flush()
+        if self.memory.batches:
+            self.flush()
         self.syncer = syncer
         syncer.follow(self.files.handle, head)
 
@@ -74,10 +93,13 @@ class Writer:
         try:
             self._cut(head + 1, chain, now)
         except OSError as error:
-            self._fail(error, now)
+            # The new segment may have its name already: what came behind it would not count.
+            self.poisoned(error, now)
 
     def sync(self, now: Moment) -> None:
         """Wait until all is on the platter; a failure goes down the ladder."""
+        if not self.memory.batches:
+            return
         try:
             self.flush()
         except OSError as error:
@@ -94,10 +116,15 @@ class Writer:
 
     def poisoned(self, error: OSError, now: Moment) -> None:
         """Say what the platter may lack again in a new file; if that fails, keep it."""
+        memory = self.memory
+        if not memory.batches:
+            memory.reason = str(error)
+            return
         try:
             self._say_again(now)
         except OSError as second:
-            self.memory.reason = f"{error}, then {second}"
+            memory.distrusted = memory.batches[0].first_seq
+            memory.reason = f"{error}, then {second}"
 
     def retry(self, now: Moment) -> Gap | None:
         """Degraded: try a new file. The gap to tell, once it works."""
@@ -140,33 +167,10 @@ class Writer:
 
     def _say_again(self, now: Moment) -> None:
         """A new segment from the oldest batch in memory on; the old file's rest is void."""
-        files, batches = self.files, self.memory.batches
-        start, chain = batches[0].first_seq, batches[0].chain_before
-        _make_void(files, batches, start, chain)
-        files.create(SegmentHeader(self._log_id, start, now.wall, chain), now.boot)
-        segment = files.segments[-1]
-        try:
-            for batch in batches:
-                files.write(batch.data)
-                end = segment.end
-                segment.extend(batch.first_seq, end, end + len(batch.data), batch.next_seq)
-            files.disk.sync(files.handle)
-        except OSError:
-            files.discard_newest()
-            raise
-        self.memory.synced(segment.next_seq - 1)
+        first = self.memory.batches[0]
+        header = SegmentHeader(self._log_id, first.first_seq, now.wall, first.chain_before)
+        self.files.create(header, now.boot, self.memory.batches)
+        synced = self.files.segments[-1].next_seq - 1
+        self.memory.synced(synced)
         if self.syncer is not None:
-            self.syncer.follow(files.handle, segment.next_seq - 1)
-
-
-def _make_void(files: Files, batches: deque[Batch], start: int, chain: bytes) -> None:
-    """Frames from `start` on in the newest file do not count any more."""
-    if not files.segments or files.segments[-1].next_seq < start:
-        return
-    newest = files.segments[-1]
-    if newest.first_seq == start:
-        set_aside(files.disk, files.directory, newest.name)
-        files.segments.pop()
-        return
-    void = sum(len(batch.data) for batch in batches if batch.next_seq <= newest.next_seq)
-    newest.forget_from(start, newest.end - void, chain)
+            self.syncer.follow(self.files.handle, synced)

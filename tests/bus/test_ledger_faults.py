@@ -115,16 +115,18 @@ def test_a_failed_write_is_said_again_in_a_new_segment(tmp_path: Path, number: i
 
 def test_a_failed_sync_of_a_segment_never_synced_replaces_it(tmp_path: Path) -> None:
     """
-    All of it is in memory, so the file goes to quarantine and a new one gets its name.
+    All of it is in memory, so a new file gets its name once it is whole and safe.
     """
     disk = FailingDisk()
     ledger = opened(tmp_path, disk)
     payloads = filled(ledger, 3)
+    poisoned = (tmp_path / segment_name(1)).stat().st_ino
     disk.failing["sync"] = OSError(errno.EIO, "Input/output error")
     assert ledger.sync(NOW)
     payloads += filled(ledger, 2)
     assert payloads == kept(ledger)
-    assert 1 == len(list((tmp_path / "quarantine").iterdir()))
+    assert [segment_name(1)] == [one.name for one in tmp_path.glob("*.evl")]
+    assert poisoned != (tmp_path / segment_name(1)).stat().st_ino
     ledger.close()
 
 
