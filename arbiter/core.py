@@ -242,6 +242,9 @@ def _go_on(state: State, *, warm: bool) -> Drafts:
 
 def _go_on_with(state: State, number: int, job: Job, body: Command, *, warm: bool) -> Drafts:
     keys = [key for key in job.todo if key in state.entries]
+    if isinstance(body, c.ArbiterStart):
+        # Those that take another's place have joined in the order in which the others went.
+        keys.sort(key=lambda key: state.entries[key].rank)
     drafts = _send_warm(state, number, body, keys) if warm else _send(state, number, body, keys)
     sent = sum(draft.id == str(number) for draft in drafts)
     if sent == len(keys):
