@@ -20,6 +20,7 @@ from circus.places import PlaceError, Places, prepare
 
 if TYPE_CHECKING:
     from circus.arbiter.config_values import Config
+    from circus.process.early import EarlyCore
 
 EX_OK: Final = 0
 EX_USAGE: Final = 64
@@ -50,8 +51,8 @@ class Arguments(argparse.Namespace):
     log_level: str | None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run circusd; answers its exit code (sysexits)."""
+def main(argv: Sequence[str] | None = None, *, early: EarlyCore | None = None) -> int:
+    """Run circusd; answers its exit code (sysexits). `early` waits for its orders, or is left."""
     arguments = parsed(argv)
     try:
         check_platform(sys.platform, os.uname().release)
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_input(arguments.config)
         if arguments.check:
             return check(arguments)
-        return start(arguments)
+        return start(arguments, early)
     except CannotStart as error:
         print(f"circusd: {error}", file=sys.stderr)
         return error.code
@@ -187,40 +188,45 @@ def _summary(path: str, found: Config) -> Iterator[str]:
 # --- the start ---------------------------------------------------------------------------------
 
 
-def start(arguments: Arguments) -> int:
+def start(arguments: Arguments, early: EarlyCore | None = None) -> int:
     """Make the directories, then be the keeper until the end."""
     try:
         places = prepare(arguments.state_dir, arguments.config, os.environ)
     except PlaceError as error:
         raise CannotStart(str(error), EX_CANTCREAT) from error
     if arguments.pidfile is None:
-        return _keep(arguments, places)
+        return _keep(arguments, places, early)
     pidfile = Pidfile(os.path.abspath(arguments.pidfile))
     try:
         pidfile.create(os.getpid())
     except (RuntimeError, OSError) as error:
         raise CannotStart(f"cannot write the pid file: {error}", EX_CANTCREAT) from error
     try:
-        return _keep(arguments, places)
+        return _keep(arguments, places, early)
     finally:
         pidfile.unlink()
 
 
+def core_arguments(arguments: Arguments, places: Places) -> Sequence[str]:
+    """What the core's main takes by position, behind its end of the link."""
+    config = os.path.abspath(arguments.config)
+    return places.state, config, "1" if arguments.insecure_tcp else "0", arguments.log_level or ""
+
+
 def core_argv(arguments: Arguments, places: Places, link_fd: int) -> Sequence[str]:
-    """How the keeper starts the core, whose main takes these by position."""
+    """How the keeper starts a core."""
     from circus.process.keeper import python_argv
 
-    return python_argv(
-        "circus.daemon", str(link_fd), places.state, os.path.abspath(arguments.config),
-        "1" if arguments.insecure_tcp else "0", arguments.log_level or "",
-    )  # fmt: skip
+    return python_argv("circus.daemon", str(link_fd), *core_arguments(arguments, places))
 
 
-def _keep(arguments: Arguments, places: Places) -> int:
+def _keep(arguments: Arguments, places: Places, early: EarlyCore | None) -> int:
     from circus.process.core_child import KeeperOptions
     from circus.process.keeper import run_keeper
 
-    return run_keeper(KeeperOptions(places.state, partial(core_argv, arguments, places)))
+    first = None if early is None else partial(early.begin, core_arguments(arguments, places))
+    cores = partial(core_argv, arguments, places)
+    return run_keeper(KeeperOptions(places.state, cores, first_core=first))
 
 
 if __name__ == "__main__":

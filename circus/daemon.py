@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from circus.bus import commands
 
 COMM: Final = "circus-core"
+ORDER_BYTES_MAX: Final = 64 * 1024
 # Records and drafts die by their reference counts. The default of 700 would look at all of them a
 # thousand times in a stop of 500; what cycles there are (exceptions, mostly) can wait longer.
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 50)
@@ -123,6 +124,14 @@ class Hangup:
             self._log.note("error", "configuration not reloaded", reason=refusal.reason)
             return
         self._engine.parts.runtime.command(ARBITER, configure)
+
+
+def wait(link_fd: int) -> int:
+    """Of the first core, started before anybody knew for what (process.early): the link's first
+    message is what `main` needs. Its end instead means that no core is wanted."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    order = os.read(link_fd, ORDER_BYTES_MAX)
+    return main([str(link_fd), *os.fsdecode(order).split("\0")]) if order else os.EX_OK
 
 
 def main(argv: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ class KeeperOptions(NamedTuple):
 
     Embedded in a program that uses the library there is no core to start: `link_fd` is the keeper's
     end of the link, inherited, and `host_pid` the program, whose end is the end of its workers.
+    `first_core` gives pid and link of the first core, where it was started early (process.early).
     `pauses` are the waits (ns) before another core where one after the other never became ready.
     """
 
@@ -41,6 +42,7 @@ class KeeperOptions(NamedTuple):
     host_pid: int = 0
     no_new_privs: bool = False
     pauses: Sequence[int] = PAUSES
+    first_core: Callable[[], tuple[int, int]] | None = None
 
 
 class CoreLife:
@@ -119,10 +121,14 @@ class CoreChild(CoreLife):
             theirs.set_inheritable(True)
             launch = Launch(tuple(self._argv(theirs.fileno())), os.environ)
             pid = self._spawner.spawn(launch)
+        return self.take(pid, ours.detach())
+
+    def take(self, pid: int, link_fd: int) -> int:
+        """This is the present core, and our end of its link."""
         self.begun(pid)
         self.pidfd = os.pidfd_open(pid)
-        self.link_fd = ours.detach()
-        return self.link_fd
+        self.link_fd = link_fd
+        return link_fd
 
     def kill(self) -> None:
         super().kill()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from circus.process.core_child import CoreChild, KeeperOptions, Start
+from circus.process.early import own_paths
 from circus.process.spawn import Spawner
 
 EX_USAGE: Final = 64
@@ -42,7 +43,10 @@ def run_keeper(options: KeeperOptions) -> int:
     core: CoreChild | None = None
     if options.start_core is not None:
         core = CoreChild(options.start_core, spawner, options.pauses)
-        core.start()
+        if options.first_core is None:
+            core.start()
+        else:
+            core.take(*options.first_core())
     from circus.process.keeper_loop import keep
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -58,9 +62,7 @@ def python_argv(module: str, *args: str) -> list[str]:
     `-I` ignores PYTHONPATH and the working directory, as a daemon must, and `-S` does not look for
     packages again; what led us here is given by name instead.
     """
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    paths = [path for path in sys.path if path and not path.endswith(".zip")]
-    source = SOURCE.format(paths=[package, *paths], module=module, args=list(args))
+    source = SOURCE.format(paths=own_paths(), module=module, args=list(args))
     return [sys.executable, "-I", "-S", "-c", source]
 
 

@@ -175,7 +175,7 @@ class Daemon(Asking):
     ) -> Daemon:
         """exec circusd; it is running, not necessarily listening, when this returns."""
         command = [
-            sys.executable, "-m", "circus.circusd", "--state-dir", str(self.state_dir), *extra,
+            sys.executable, "-m", "circus.start", "--state-dir", str(self.state_dir), *extra,
             str(self.config),
         ]  # fmt: skip
         whole = {**os.environ, MARK: str(self.state_dir), **(env or {})}
