@@ -90,6 +90,11 @@ class Between:
         return self.reaper.reconciled
 
     @property
+    def crowded(self) -> bool:
+        """As the reaper says."""
+        return self.reaper.crowded
+
+    @property
     def reaper(self) -> ReaperPort:
         """The one behind us."""
         assert self._inner is not None, "the wiring gives it before anything happens"
@@ -181,21 +186,22 @@ class Between:
         if record.actor == ARBITER and str(record.id) in self._own_jobs:
             return
         if isinstance(body, commands.WatcherSet):
-            self._owe_set(desk, record, body)
+            _owe_set(desk, record, body)
             return
         method = LIVES.get(type(body))
         if method is not None and desk.wants((method,)):
             self._expect(record)
             desk.take(Step(method, (), record, _life_arguments(body)))
 
-    def _owe_set(self, desk: Desk, record: Record, body: commands.WatcherSet) -> None:
-        if desk.wants(("set_opt",)):
-            for name, value in body.options.items():
-                desk.take(Step("set_opt", (name, outside(name, value)), record))
-        if desk.wants(("do_action",)):
-            costs = [OPTIONS[name].metadata["change"] for name in body.options]
-            action = max((_ACTIONS.get(cost, -1) for cost in costs), default=-1)
-            desk.take(Step("do_action", (action,), record))
+
+def _owe_set(desk: Desk, record: Record, body: commands.WatcherSet) -> None:
+    if desk.wants(("set_opt",)):
+        for name, value in body.options.items():
+            desk.take(Step("set_opt", (name, outside(name, value)), record))
+    if desk.wants(("do_action",)):
+        costs = [OPTIONS[name].metadata["change"] for name in body.options]
+        action = max((_ACTIONS.get(cost, -1) for cost in costs), default=-1)
+        desk.take(Step("do_action", (action,), record))
 
 
 def _news(view: WatcherView | None, record: Record) -> list[tuple[str, dict[str, Any]]]:
