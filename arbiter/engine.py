@@ -30,6 +30,7 @@ from circus.arbiter.verbs import Options
 from circus.bus import events
 from circus.bus.clock import Clock
 from circus.bus.ledger import Ledger
+from circus.bus.parts import readable
 from circus.bus.publish import EventStream
 from circus.bus.record import Draft
 from circus.bus.shapes import keyed
@@ -140,11 +141,7 @@ class Waiter:
 
     def wait(self, timeout: float) -> set[str]:
         """The names of what is ready, after `timeout` seconds at most."""
-        ready = {
-            name
-            for name, one in self._sockets.items()
-            if int(one.getsockopt(zmq.EVENTS)) & zmq.POLLIN
-        }
+        ready = {name for name, one in self._sockets.items() if readable(one)}
         found = self._epoll.poll(0 if ready else timeout)
         ready.update(self._names[fd] for fd, _ in found)
         return ready
@@ -172,6 +169,7 @@ class Engine:
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._ping_due: Nanoseconds = 0
+        self._quiet_until: Nanoseconds = 0  # nothing but heartbeats is due before
         self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
         self._seen_head = 0
         self._ready = False
@@ -191,11 +189,21 @@ class Engine:
         try:
             self._turn(EVERYTHING)
             while True:
-                self._turn(self._waiter.wait(self._timeout()) or self._idle())
+                ready = self._waiter.wait(self._timeout())
+                if ready or not self._only_beats():
+                    self._turn(ready or self._idle())
         except Ended as end:
             return end.code
         except LinkClosed:
             return EX_SOFTWARE  # The keeper is gone, and with it every way to reach a worker.
+
+    def _only_beats(self) -> bool:
+        """Woken for a heartbeat and nothing else, which is all that an idle daemon does."""
+        boot = self.parts.clock.now().boot
+        if self._idle_work or boot >= self._quiet_until:
+            return False
+        self.parts.stream.beat(boot)
+        return True
 
     def when_idle(self, work: Callable[[], None]) -> None:
         """Do `work` at the first moment at which nothing else is to be done."""
@@ -268,17 +276,12 @@ class Engine:
 
     def _timeout(self) -> float:
         """Seconds until something must be done without being asked to."""
-        due = min(
-            due
-            for due in (
-                self._ping_due,
-                self.upkeep.retry_due or None,
-                self.parts.runtime.next_due(),
-                self.parts.stream.next_beat(),
-                self.reads.next_due(),
-            )
-            if due is not None
-        )
+        dues = (
+            self._ping_due, self.upkeep.retry_due or None, self.parts.runtime.next_due(),
+            self.reads.next_due(),
+        )  # fmt: skip
+        self._quiet_until = min(due for due in dues if due is not None)
+        due = min(self._quiet_until, self.parts.stream.next_beat() or self._quiet_until)
         left = max(0, due - self.parts.clock.now().boot) / NS_PER_SECOND
         return min(left, IDLE_AFTER_SECONDS) if self._idle_work else left
 

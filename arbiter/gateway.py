@@ -25,6 +25,7 @@ from circus.bus import events
 from circus.bus.clock import Clock
 from circus.bus.codec import INTEGER_MAX, Unintelligible, from_outside
 from circus.bus.machine import Stamped
+from circus.bus.parts import readable, receive_frames, send_parts
 from circus.bus.record import Decision, Draft
 from circus.bus.values import CLIENT, ns_to_seconds
 from circus.bus.wire import (
@@ -178,9 +179,9 @@ class Gateway:
     def receive(self) -> bool:
         """Serve what has arrived; True if there may be more."""
         for _ in range(REQUESTS_PER_WAKE):
-            if not int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if not readable(self._router):
                 return False
-            frames = self._router.recv_multipart(copy=False)
+            frames = receive_frames(self._router)
             self._serve(frames[0].bytes, frames[1:])
         return True
 
@@ -308,7 +309,7 @@ class Gateway:
     def _send(self, reply: _Answer) -> None:
         frames = [reply.route, *encode_reply(self._services.header(), reply.body, reply.raw)]
         try:
-            self._router.send_multipart(frames, zmq.DONTWAIT)
+            send_parts(self._router, frames)
         except zmq.ZMQError as error:
             # EHOSTUNREACH: the client has gone; EAGAIN: it does not read. Its retry, with the same
             # id, gets the stored outcome.

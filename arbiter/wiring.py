@@ -72,7 +72,7 @@ class Wiring:
     no_new_privs: bool = False
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
-    hands: Callable[[Reaper, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
+    hands: Callable[[ReaperPort, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
 
 
 class WireOptions:

@@ -1,6 +1,6 @@
 """Room: bus -- the event stream's sending end: facts, heartbeats, barriers.
 
-Knows:     bus.wire, zmq.
+Knows:     bus.wire, bus.parts, zmq.
 Known by:  the composition roots; the switchboard calls `publish`.
 Never:     waits, keeps a message: the ledger is the queue, this is only the wake-up (ADR-0001).
 """
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import zmq
 
 from circus.bus.clock import Clock
+from circus.bus.parts import readable, send_parts
 from circus.bus.values import Nanoseconds
 from circus.bus.wire import (
     HEARTBEAT_NS,
@@ -85,7 +86,7 @@ class EventStream:
     def receive(self) -> None:
         """Read what subscribers ask for; answer barriers."""
         for _ in range(SUBSCRIPTIONS_PER_WAKE):
-            if not int(self._events.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if not readable(self._events):
                 return
             message = self._events.recv()
             asked, topic = message[:1] == b"\x01", message[1:]
@@ -112,7 +113,7 @@ class EventStream:
 
     def _send(self, message: Sequence[bytes | memoryview]) -> None:
         try:
-            self._events.send_multipart(message, zmq.DONTWAIT)
+            send_parts(self._events, message)
         except zmq.Again:
             # XPUB drops by itself at a full queue; EAGAIN comes only while it is being set up, and
             # a subscriber finds the hole by its sequence number.

@@ -35,6 +35,7 @@ class Obedient:
     def __init__(self, say: Say) -> None:
         self.say = say
         self.reconciled = False
+        self.crowded = False
         self.asked: list[Record] = []
         self.spawns: Spawns | None = None
 
