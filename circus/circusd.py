@@ -20,7 +20,7 @@ from circus.places import PlaceError, Places, prepare
 
 if TYPE_CHECKING:
     from circus.arbiter.config_values import Config
-    from circus.process.early import EarlyCore
+    from circus.start import EarlyCore
 
 EX_OK: Final = 0
 EX_USAGE: Final = 64

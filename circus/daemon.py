@@ -127,7 +127,7 @@ class Hangup:
 
 
 def wait(link_fd: int) -> int:
-    """Of the first core, started before anybody knew for what (process.early): the link's first
+    """Of the first core, started before anybody knew for what (circus.start): the link's first
     message is what `main` needs. Its end instead means that no core is wanted."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     order = os.read(link_fd, ORDER_BYTES_MAX)

@@ -32,7 +32,7 @@ class KeeperOptions(NamedTuple):
 
     Embedded in a program that uses the library there is no core to start: `link_fd` is the keeper's
     end of the link, inherited, and `host_pid` the program, whose end is the end of its workers.
-    `first_core` gives pid and link of the first core, where it was started early (process.early).
+    `first_core` gives pid and link of the first core, where it was started early (circus.start).
     `pauses` are the waits (ns) before another core where one after the other never became ready.
     """
 

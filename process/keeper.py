@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from circus.process.core_child import CoreChild, KeeperOptions, Start
-from circus.process.early import own_paths
 from circus.process.spawn import Spawner
 
 EX_USAGE: Final = 64
@@ -62,7 +61,9 @@ def python_argv(module: str, *args: str) -> list[str]:
     `-I` ignores PYTHONPATH and the working directory, as a daemon must, and `-S` does not look for
     packages again; what led us here is given by name instead.
     """
-    source = SOURCE.format(paths=own_paths(), module=module, args=list(args))
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = [path for path in sys.path if path and not path.endswith(".zip")]
+    source = SOURCE.format(paths=[package, *paths], module=module, args=list(args))
     return [sys.executable, "-I", "-S", "-c", source]
 
 

@@ -1,6 +1,6 @@
 """Room: tests -- the interpreter that waits for its orders, and what becomes of it without any.
 
-Knows:     circus.start as a program, process.early.
+Knows:     circus.start.
 Known by:  pytest.
 Never:     leaves it behind.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from circus.process.early import start_early
+from circus.start import start_early
 
 SECONDS_MAX = 30.0
 PROGRAM = "import sys; from circus.start import main; sys.exit(main())"
