@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help install run test lint types tests fmt docs bench mutants clean ratchet
+.PHONY: help install run test lint types tests fmt docs sim bench mutants clean ratchet
 
 help:     ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,11 @@ fmt: install  ## format, and fix what can be fixed safely
 
 docs: install  ## print the diagrams, and check that the pages, the code and the links agree
 	@$(PYTHON) tests/test_docs.py && $(PYTHON) -m pytest -q --no-cov tests/test_docs.py
+
+sim: install  ## worlds of fresh seeds; SECONDS=60 or STEPS=, SEED=, JOBS=, MUTANT=, JSON=
+	@$(PYTHON) -m circus.replay soak $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(MUTANT),--mutant $(MUTANT)) $(if $(JSON),--json $(JSON))
 
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench

@@ -14,7 +14,8 @@ asks the daemon to end in the middle of it all.
 from __future__ import annotations
 
 import signal
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import attr
 
@@ -75,10 +76,12 @@ class Weather:
 
 
 def drive(
-    seed: int, steps: int = STEPS, cast: Cast | None = None, mode: str | None = None
-) -> World:
-    """One whole run. Without a mode the seed decides which."""
+    seed: int, steps: int = STEPS, cast: Cast | None = None, *, mode: str | None = None,
+    seen: Callable[[World], object] = bool,
+) -> World:  # fmt: skip
+    """One whole run. Without a mode the seed decides which; `seen` is given the world at once."""
     world = World(seed, cast)
+    seen(world)
     chance = world.agenda.chance
     drawn = chance.choice(MODES)
     mode = mode or drawn
@@ -159,4 +162,4 @@ def _how(world: World) -> str:
     return f"seed {world.truth.seed}\n{world.truth.repeat}"
 
 
-ENDS: Final[dict[str, Any]] = {"safety": rest, "liveness": converge, "ending": end}
+ENDS: Final[dict[str, Callable[[World], None]]] = {"safety": rest, "liveness": converge, "ending": end}

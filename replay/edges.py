@@ -44,6 +44,8 @@ EVERY_EDGE: Final = tuple(
     for row in table.values()
     for name, _ in row.values()
 )
+# Moves that the tables allow and no run can make, each with its reason.
+UNREACHED: Final[Mapping[str, str]] = {}
 _OF_PROCESSES: Final = frozenset(body for row in LIFE.values() for body in row)
 _OF_SLOTS: Final = frozenset(body for row in SLOT_LIFE.values() for body in row)
 _OF_WATCHERS: Final = frozenset(body for row in WATCHER_LIFE.values() for body in row)

@@ -8,6 +8,7 @@ Never:     helps the core: what it may do is what the real world does, at bad mo
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -58,6 +59,7 @@ class Machine:
         self.disk = SimDisk(agenda)
         self.truth = self._new_truth()
         self.panel = Panel(self.truth)
+        self._calls: Counter[str] = Counter()
         self.core: SimCore | None = None
         self._starting: SimLink | None = None
         self.ended: int | None = None
@@ -98,6 +100,7 @@ class Machine:
 
         A hole is declared (I-CHAIN); what a core did whose disk had failed goes with the core.
         """
+        self._calls += self.panel.calls()
         self.truth.look_away()
         self.panel = Panel(self.truth)
 
@@ -154,6 +157,10 @@ class Machine:
     def configuration(self) -> commands.ArbiterConfigure:
         """What the file says; nothing until there is one."""
         return self._configured or NO_CONFIGURATION
+
+    def calls(self) -> Counter[str]:
+        """How often each checker was asked or told anything."""
+        return self._calls + self.panel.calls()
 
     # --- the life of the core ---------------------------------------------------------------------
 

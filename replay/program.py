@@ -1,0 +1,209 @@
+"""Room: replay -- `make sim` and the command that a failure prints.
+
+Knows:     replay.soak, replay.drive, replay.mutants.
+Known by:  `python -m circus.replay`, the Makefile.
+Never:     does anything that the failing run did not do.
+
+    python -m circus.replay SEED [STEPS [MODE]]         the same run again
+    python -m circus.replay soak [--seconds N] [--steps N] [--seed S] [--jobs J] [--json PATH]
+    python -m circus.replay soak --mutant NAME [--seed S]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Final
+
+from circus.replay.drive import MODES, STEPS, drive
+from circus.replay.soak import Errand, Outcome, Sum, errands, failed_before, run
+
+SEED_BYTES: Final = 4
+SECONDS: Final = 60.0
+FAILURES_TOLD: Final = 3
+RAREST_TOLD: Final = 5
+PROGRESS_SECONDS: Final = 1.0
+USAGE: Final = 64
+
+
+def main(argv: Sequence[str]) -> int:
+    """0: all held; 1: something did not, or a mutant lives, or the run has missed something."""
+    if argv and argv[0].isdigit():
+        return again(*argv)
+    asked = _parser().parse_args(argv)
+    seed = asked.seed
+    if seed is None:
+        seed = int.from_bytes(os.urandom(SEED_BYTES), "big")
+    sys.stdout.write(f"seed {seed}\n")
+    if asked.mutant:
+        return hunt(asked.mutant, seed, asked.json)
+    return Program(asked, seed).run()
+
+
+def again(seed: str, steps: str = str(STEPS), mode: str | None = None) -> int:
+    """The run of one seed; a violation comes out as it is."""
+    world = drive(int(seed), int(steps), mode=mode)
+    sys.stdout.write(f"{world.digest()} {world.steps} steps\n")
+    return 0
+
+
+def hunt(name: str, seed: int, path: Path | None) -> int:
+    """Look for the invariant that kills a mutant."""
+    from circus.replay.mutants import registry
+    from circus.replay.mutants import run as chase
+
+    if name not in registry:
+        sys.stderr.write(f"cannot hunt {name}: no such mutant; they are {', '.join(registry)}\n")
+        return USAGE
+    began, cpu = time.monotonic(), time.process_time()
+    killed = chase(name, seed)
+    report: dict[str, Any] = {
+        "seed": seed, "mutant": name, "steps": 0, "violations": 0, "faults": {}, "edges": {},
+        "checkers": {}, "trace": "", **_spent(began, cpu),
+    }  # fmt: skip
+    if killed is not None:
+        report |= {"steps": killed.steps, "violations": 1, "invariant": killed.invariant}
+        sys.stdout.write(f"{killed.text}\n{name} is killed by {killed.invariant}\n")
+    else:
+        sys.stdout.write(f"{name} lives: {registry[name].breaks}\n")
+    _write(path, report)
+    return 0 if killed is not None else 1
+
+
+class Program:
+    """One soak, told while it goes on."""
+
+    def __init__(self, asked: argparse.Namespace, seed: int) -> None:
+        self._asked = asked
+        self._seed = seed
+        self._sum = Sum()
+        self._began = time.monotonic()
+        self._cpu = time.process_time()
+        self._told = 0.0
+
+    def run(self) -> int:
+        """Until the time or the steps are over; failed seeds first."""
+        for outcome in self._outcomes():
+            self._sum.add(outcome)
+            if outcome.failure:
+                self._tell_failure(outcome)
+            self._tell_progress()
+        missed = self._sum.missed()
+        self._tell_end(missed)
+        _write(self._asked.json, self._report())
+        return 1 if self._sum.failures or missed else 0
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        wanted = self._wanted()
+        if self._asked.jobs == 1:
+            yield from map(run, wanted)
+            return
+        with ProcessPoolExecutor(self._asked.jobs) as pool:
+            yield from _in_turn(pool, wanted, 2 * self._asked.jobs)
+
+    def _wanted(self) -> Iterator[Errand]:
+        yield from failed_before()
+        for errand in errands(self._seed):
+            if self._sum.traced and self._is_enough():
+                return
+            yield errand
+
+    def _is_enough(self) -> bool:
+        if self._asked.steps:
+            return bool(self._sum.steps >= self._asked.steps)
+        return bool(time.monotonic() - self._began >= self._asked.seconds)
+
+    # --- what is said -----------------------------------------------------------------------------
+
+    def _tell_failure(self, outcome: Outcome) -> None:
+        text = outcome.failure if len(self._sum.failures) <= FAILURES_TOLD else outcome.invariant
+        sys.stderr.write(f"\n{text}\n")
+
+    def _tell_progress(self) -> None:
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_SECONDS and sys.stdout.isatty():
+            self._told = now
+            sys.stdout.write(f"\r{self._line()}")
+            sys.stdout.flush()
+
+    def _line(self) -> str:
+        total, wall = self._sum, time.monotonic() - self._began
+        faults, edges = total.coverage.faults, total.coverage.edges
+        return (
+            f"{wall:6.0f} s {total.steps:11,} steps {total.steps / wall:7,.0f}/s "
+            f"{total.worlds:6,} worlds  faults {_had(faults)}  edges {_had(edges)}  "
+            f"violations {len(total.failures)}"
+        )
+
+    def _tell_end(self, missed: Iterable[str]) -> None:
+        back = "\r" if sys.stdout.isatty() else ""
+        sys.stdout.write(f"{back}{self._line()}\n")
+        rarest = [f"{name} {count}" for name, count in self._sum.rarest()[:RAREST_TOLD]]
+        sys.stdout.write(f"rarest: {', '.join(rarest)}\n")
+        for failure in self._sum.failures:
+            seed, steps = failure.errand.seed, failure.errand.steps
+            sys.stdout.write(f"{failure.invariant}: python -m circus.replay {seed} {steps}\n")
+        for name in missed:
+            sys.stdout.write(f"too rare to prove anything: {name}\n")
+
+    def _report(self) -> dict[str, Any]:
+        total = self._sum
+        return {
+            "seed": self._seed, "steps": total.steps, "worlds": total.worlds,
+            "violations": len(total.failures), **_spent(self._began, self._cpu),
+            "failed": [
+                {"invariant": one.invariant, **one.errand._asdict()} for one in total.failures
+            ],
+            "faults": dict(sorted(total.coverage.faults.items())),
+            "edges": dict(sorted(total.coverage.edges.items())),
+            "checkers": dict(sorted(total.checkers.items())),
+            "trace": total.trace(),
+        }  # fmt: skip
+
+
+def _in_turn(
+    pool: ProcessPoolExecutor, wanted: Iterator[Errand], most: int
+) -> Iterator[Outcome]:
+    """Run at most so many at a time; what is asked for last sees what came of the first."""
+    running: set[Future[Outcome]] = set()
+    for errand in wanted:
+        running.add(pool.submit(run, errand))
+        if len(running) >= most:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    yield from (future.result() for future in running)
+
+
+def _had(counts: Any) -> str:
+    return f"{sum(count > 0 for count in counts.values())}/{len(counts)}"
+
+
+def _spent(began: float, cpu: float) -> dict[str, float]:
+    children = os.times()
+    used = time.process_time() - cpu + children.children_user + children.children_system
+    return {"wall_s": round(time.monotonic() - began, 3), "cpu_s": round(used, 3)}
+
+
+def _write(path: Path | None, report: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m circus.replay", usage=f"SEED [STEPS [{'|'.join(MODES)}]] | soak [options]"
+    )
+    parser.add_argument("what", choices=["soak"])
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for how long")
+    parser.add_argument("--steps", type=int, default=0, help="how many decisions, instead")
+    parser.add_argument("--seed", type=int, default=None, help="of all worlds; fresh by default")
+    parser.add_argument("--jobs", type=int, default=1, help="how many worlds at a time")
+    parser.add_argument("--mutant", default="", help="a bug of the registry to be found")
+    parser.add_argument("--json", type=Path, default=None, help="where to write the report")
+    return parser
