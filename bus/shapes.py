@@ -159,12 +159,20 @@ def _made_init(cls: type) -> Callable[..., None]:
         usual = f"default_{name}" if factory is None else "NOTHING"
         parameters.append(name if default is NOTHING and factory is None else f"{name}={usual}")
         lines.append(f"set_{name}(self, {value})" if unchanging else f"self.{name} = {value}")
-    source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"])
-    code = compile(source, f"<fields of {cls.__qualname__}>", "exec")
-    exec(code, known)  # noqa: S102 - declared names only
-    init: Callable[..., None] = known["__init__"]
-    init.__qualname__ = f"{cls.__qualname__}.__init__"
+    known["__name__"] = cls.__module__
+    init = _compiled(
+        f"def made({', '.join(parameters)}):\n " + "\n ".join(lines or ["pass"]), known
+    )
+    init.__name__, init.__qualname__ = "__init__", f"{cls.__qualname__}.__init__"
     return init
+
+
+def _compiled(source: str, known: dict[str, Any]) -> Callable[..., Any]:
+    """The function `made` of this source."""
+    code = compile(source, "<declared fields>", "exec")
+    exec(code, known)  # noqa: S102 - it is made of the names of declared fields, of nothing else
+    made: Callable[..., Any] = known["made"]
+    return made
 
 
 class _ForAttrs:
@@ -235,17 +243,11 @@ _LISTERS: Final[dict[type, Callable[[object], tuple[Any, ...]]]] = {}
 
 def _mapper(cls: type) -> Callable[[object], dict[str, Any]]:
     items = ", ".join(f"{one.name!r}: value.{one.name}" for one in declared(cls))
-    _MAPPERS[cls] = mapper = _function(f"{{{items}}}")
+    _MAPPERS[cls] = mapper = _compiled(f"def made(value): return {{{items}}}", {})
     return mapper
 
 
 def _lister(cls: type) -> Callable[[object], tuple[Any, ...]]:
     items = "".join(f"value.{one.name}, " for one in declared(cls))
-    _LISTERS[cls] = lister = _function(f"({items})")
+    _LISTERS[cls] = lister = _compiled(f"def made(value): return ({items})", {})
     return lister
-
-
-def _function(expression: str) -> Callable[[object], Any]:
-    # The expression is made of the names of declared fields and of nothing else.
-    made: Callable[[object], Any] = eval(f"lambda value: {expression}")  # noqa: S307 - see above
-    return made
