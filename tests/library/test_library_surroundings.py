@@ -13,7 +13,7 @@ import pytest
 
 from circus.arbiter import Arbiter
 from circus.arbiter.library_asking import KeeperLost
-from circus.bus.events import ProcessExited
+from circus.bus.events import ProcessExited, ProcessLost
 from circus.bus.subscribe import subscribe
 from circus.client import Client
 from circus.watcher import Watcher
@@ -235,3 +235,11 @@ def test_the_death_of_the_keeper_is_an_error_that_names_what_is_left(
     assert arbiter.stop().done()
     with pytest.raises(RuntimeError, match="has stopped"):
         arbiter.reload()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    again = made(state_dir)
+    again.start().result(WAIT)
+    again.stop()
+    with subscribe(str(state_dir), after=0, follow=False) as records:
+        lost = [record.spawn_id for record in records if isinstance(record.body, ProcessLost)]
+    assert 2 == len(set(lost)) == len(lost)
