@@ -1,13 +1,14 @@
-"""What one spawn call costs: `python spawner.py ROAD COUNT PROGRAM FIFO ACTION`.
+"""What one spawn call costs, road by road: `python spawner.py COUNT PROGRAM FIFO ACTION`.
 
-Prints one line: the ns of each call, one after the other, in a process as small as the keeper. The
-roads are `popen`, what everybody would write; `own`, the fast road with an error pipe made for each
-spawn and read to its end; `shared`, with the keeper's one pipe for all; and `full`, fork and every
-step in Python. With `-nofile` behind it the soft limit of descriptors is put back around each.
+Prints as JSON the ns of each call by road, measured in turn (A B C A B C) in a process as small as
+the keeper. The roads are `Popen`, what everybody would write; the fast road with an error pipe made
+for each spawn and read to its end; with the keeper's one pipe for all; both with the soft limit of
+descriptors put back around each spawn; and, for root, `full`: fork and every step in Python.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -16,46 +17,54 @@ import sys
 import time
 from collections.abc import Callable
 
+from circus.process.launch import Launch
+from circus.process.spawn import Spawner
 
-def main(road: str, count: int, argv: list[str]) -> None:
+
+def main(count: int, argv: list[str]) -> None:
     """Spawn, measure, end those that were spawned."""
-    spawn = by_popen(argv) if road == "popen" else by_spawner(road, argv)
-    taken: list[int] = []
+    roads = roads_to(argv)
+    taken: dict[str, list[int]] = {name: [] for name in roads}
     pids: list[int] = []
     for _ in range(count):
-        begun = time.perf_counter_ns()
-        pids.append(spawn())
-        taken.append(time.perf_counter_ns() - begun)
+        for name, spawn in roads.items():
+            begun = time.perf_counter_ns()
+            pids.append(spawn())
+            taken[name].append(time.perf_counter_ns() - begun)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    print(*taken)
+    print(json.dumps(taken))
 
 
-def by_popen(argv: list[str]) -> Callable[[], int]:
+def roads_to(argv: list[str]) -> dict[str, Callable[[], int]]:
+    """Every way to start this program; its name says what is special about it."""
+    nofile = resource.getrlimit(resource.RLIMIT_NOFILE)
+    launch = Launch(tuple(argv), dict(os.environ))
+    shared, shared_limited = Spawner(), Spawner(nofile=nofile)
+    own, own_limited = Spawner(), Spawner(nofile=nofile)
+    shared.learn()
+    shared_limited.learn()
+    roads = {
+        "Popen": lambda: by_popen(argv),
+        "shared pipe": lambda: shared.spawn(launch),
+        "shared pipe, limit put back": lambda: shared_limited.spawn(launch),
+        "own pipe": lambda: own.spawn(launch),
+        "own pipe, limit put back": lambda: own_limited.spawn(launch),
+    }
+    if os.geteuid() == 0:
+        # Only root has a full road to take: for anybody else "my own uid" is no change.
+        full = Launch(tuple(argv), dict(os.environ), uid=os.getuid())
+        roads["full road"] = lambda: own.spawn(full)
+    return roads
+
+
+def by_popen(argv: list[str]) -> int:
     """The standard library's own."""
-
-    def spawn() -> int:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
-        child.returncode = 0  # reaped by number, in `main`
-        return child.pid
-
-    return spawn
-
-
-def by_spawner(road: str, argv: list[str]) -> Callable[[], int]:
-    """The keeper's, in one of its ways."""
-    from circus.process.launch import Launch
-    from circus.process.spawn import Spawner
-
-    way, _, limited = road.partition("-")
-    nofile = resource.getrlimit(resource.RLIMIT_NOFILE) if limited else None
-    spawner = Spawner(nofile=nofile)
-    if way == "shared":
-        spawner.learn()
-    launch = Launch(tuple(argv), dict(os.environ), uid=os.getuid() if way == "full" else None)
-    return lambda: spawner.spawn(launch)
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+    child.returncode = 0  # reaped by number, in `main`
+    return child.pid
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
+    main(int(sys.argv[1]), sys.argv[2:])
