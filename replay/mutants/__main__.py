@@ -50,14 +50,16 @@ def hunt_one(mutant: Mutant, seed: int, steps: int, *, as_json: bool) -> int:
     from circus.replay.mutants.hunt import hunt
 
     killed, done, others = hunt(mutant, seed, steps)
-    if killed is None:
-        for other in others[:OTHERS_SHOWN]:
-            sys.stderr.write(f"{mutant.name}: not its invariant, {other}\n")
-        sys.stderr.write(f"{mutant.name} survives {done} steps from seed {seed} on\n")
-        return SURVIVED
-    text = json.dumps(killed._asdict()) if as_json else f"{killed.text}\n{_told(killed)}"
-    sys.stdout.write(f"{text}\n")
-    return 0
+    if as_json:
+        sys.stdout.write(json.dumps(killed._asdict() if killed else None) + "\n")
+    elif killed is not None:
+        sys.stdout.write(f"{killed.text}\n{_told(killed)}\n")
+    if killed is not None:
+        return 0
+    for other in others[:OTHERS_SHOWN]:
+        sys.stderr.write(f"{mutant.name}: not its invariant, {other}\n")
+    sys.stderr.write(f"{mutant.name} survives {done} steps from seed {seed} on\n")
+    return SURVIVED
 
 
 def hunt_all(seed: int, steps: int, jobs: int) -> int:
