@@ -42,8 +42,8 @@ IN_PATIENCE: Final = frozenset(
 )
 MODES: Final = ("safety", "liveness", "ending")
 _RATES: Final = {
-    "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.01, "crash_now": 0.003,
-    "power_cut": 0.002,
+    "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.004, "crash_now": 0.001,
+    "power_cut": 0.0008,
 }  # fmt: skip
 
 
