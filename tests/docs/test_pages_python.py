@@ -78,7 +78,8 @@ def test_a_process_alone_is_started_told_about_and_stopped(reaped: Any) -> None:
     """
     No arbiter is needed, and no ZeroMQ.
     """
-    text = snippet("Process(").replace('"top"', repr(PROGRAM))
+    # `exec`: the shell's child would outlive the test, as that of any program's shell does.
+    text = snippet("Process(").replace('"top"', repr(f"exec {PROGRAM}"))
     program = subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -42,7 +42,7 @@ def press():
     while not getattr(space.get("arbiter"), "running", False):
         pause.wait(0.01)
     arbiter = space["arbiter"]
-    if not arbiter.background:
+    if not arbiter.background and arbiter.ctrl.loop is None:  # it blocks in the main thread
         while set(arbiter.statuses().values()) - {"active", "failed"}:
             pause.wait(0.01)
         os.kill(os.getpid(), signal.SIGINT)
