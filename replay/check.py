@@ -23,7 +23,7 @@ import attr
 from circus.arbiter.runtime import blank
 from circus.bus import events
 from circus.bus.chance import Chance
-from circus.bus.codec import Stamp, encode_record, stamped
+from circus.bus.codec import Stamp, pack, record_map, stamped
 from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Draft, Record
@@ -51,9 +51,13 @@ def check(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> D
     """Decide again over a whole ledger; the first difference, or None."""
     again = Again(make_fold())
     for decision in decisions(records):
-        found = again.take(decision)
-        if found is not None:
-            return found
+        if again.knows(decision[0].actor):
+            found = again.take(decision, written(decision))
+            if found is not None:
+                return found
+            continue
+        for record in decision:
+            again.believe(record)
     return None
 
 
@@ -72,33 +76,40 @@ class Again:
         self._chance = Chance(0)
         self._failed: set[int] = set()  # inputs about which a core raised
 
-    def take(self, decision: list[Record]) -> Divergence | None:
+    def knows(self, address: str) -> bool:
+        """Whether this is an actor, whose decisions are made again."""
+        return address in self.fold.found.actors
+
+    def take(self, decision: Sequence[Record], payload: bytes) -> Divergence | None:
         """Compare, then believe."""
-        first = decision[0]
-        actor = self.fold.found.actors.get(first.actor)
-        found = None if actor is None else self._compare(actor, decision)
+        found = self._compare(self.fold.found.actors[decision[0].actor], decision, payload)
         for record in decision:
             self.fold.fold(record)
-            self._note(record.body)
         return found
 
-    def _note(self, body: object) -> None:
+    def believe(self, record: Record) -> None:
+        """What the world says is input."""
+        self.fold.fold(record)
+        body = record.body
         if isinstance(body, events.CoreStarted):
             self._chance = Chance(body.seed)
         elif isinstance(body, events.ActorFailed):
             self._failed.add(body.input)
 
-    def _compare(self, actor: Actor, decision: list[Record]) -> Divergence | None:
+    def _compare(
+        self, actor: Actor, decision: Sequence[Record], payload: bytes
+    ) -> Divergence | None:
         first = decision[0]
         if isinstance(first.body, events.InputSetAside):
             return None  # Said by the host: what raised then is the operator's to look at.
         if first.cause == 0:
-            return _difference(decision, actor.core.resume(actor.state))
+            return _difference(decision, actor.core.resume(actor.state), payload)
         for record in self._before(actor, first.cause):
             silent = self._decide(actor, record)
             if silent:
                 return _Silence(record, actor, first.seq).divergence(silent)
-        return _difference(decision, self._decide(actor, self._input(actor, first.cause)))
+        drafts = self._decide(actor, self._input(actor, first.cause))
+        return _difference(decision, drafts, payload)
 
     def _before(self, actor: Actor, cause: int) -> list[Record]:
         inbox: Sequence[Record] = self.fold.found.unanswered.get(actor.address, deque())
@@ -133,15 +144,18 @@ class _Silence:
         return Divergence(self.seq, self.actor.address, self.record.seq, (), lines)
 
 
-def _difference(recorded: list[Record], drafts: tuple[Draft, ...]) -> Divergence | None:
+def _difference(
+    recorded: Sequence[Record], drafts: Sequence[Draft], payload: bytes
+) -> Divergence | None:
     first = recorded[0]
-    then = [_encoded(_stamp(record), draft_of(record)) for record in recorded]
-    stamp = _stamp(first)
-    now: list[bytes] = []
+    stamp = Stamp(
+        first.seq, first.cause, first.actor, Moment(first.at, first.boot), first.incarnation
+    )
+    now: list[Record] = []
     for draft in drafts:
-        now.append(_encoded(stamp, draft))
+        now.append(stamped(stamp, draft))
         stamp.seq += 1
-    if then == now:
+    if written(now) == payload:
         return None
     lines = tuple(repr(draft_of(record)) for record in recorded)
     return Divergence(
@@ -158,18 +172,9 @@ def draft_of(record: Record) -> Draft:
     )  # fmt: skip
 
 
-def _stamp(record: Record) -> Stamp:
-    now = Moment(record.at, record.boot)
-    return Stamp(record.seq, record.cause, record.actor, now, record.incarnation)
-
-
-def _encoded(stamp: Stamp, draft: Draft) -> bytes:
-    return encode_record(stamped(stamp, draft))
-
-
-def encoded(record: Record) -> bytes:
-    """The bytes of a record, as the switchboard wrote them."""
-    return encode_record(stamped(_stamp(record), draft_of(record)))
+def written(records: Sequence[Record]) -> bytes:
+    """The bytes of a frame's payload, as the switchboard writes them."""
+    return pack([record_map(record) for record in records])
 
 
 def folded(records: Iterable[Record], make_fold: Callable[[], Fold] = blank) -> dict[str, Any]:

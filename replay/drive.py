@@ -162,4 +162,8 @@ def _how(world: World) -> str:
     return f"seed {world.truth.seed}\n{world.truth.repeat}"
 
 
-ENDS: Final[dict[str, Callable[[World], None]]] = {"safety": rest, "liveness": converge, "ending": end}
+ENDS: Final[dict[str, Callable[[World], None]]] = {
+    "safety": rest,
+    "liveness": converge,
+    "ending": end,
+}

@@ -8,15 +8,14 @@ Never:     reads a frame twice in one boot: each look goes on where the last one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from circus.arbiter.runtime import blank
-from circus.bus.codec import frame_payload, records_of
+from circus.bus.codec import records_of
 from circus.bus.cursor_errors import Damaged
 from circus.bus.record import Record
 from circus.bus.segments import Frame
-from circus.replay.check import Again, Divergence, encoded
+from circus.replay.check import Again, Divergence, written
 from circus.replay.checkers import Checker, Truth
 
 if TYPE_CHECKING:
@@ -43,14 +42,20 @@ class History:
         return not self.blind
 
     def _take(self, frame: Frame) -> None:
-        records = records_of(frame.payload)
+        records, payload, again = records_of(frame.payload), bytes(frame.payload), self.again
+        first = records[0]
         self.upto = records[-1].seq
-        lines = [encoded(record) for record in records]
-        if frame_payload(lines, len(lines)) != frame.payload and self.misread is None:
-            self.misread = (records[0], frame.payload)
-        for _, decision in groupby(records, key=lambda r: (r.actor, r.cause)):
-            divergence = self.again.take(list(decision))
+        if again.knows(first.actor):
+            # Made again, it has the bytes of the frame: so it was read as it was written, too.
+            divergence = again.take(records, payload)
+            if divergence is None:
+                return
             self.divergence = self.divergence or divergence
+        else:
+            for record in records:
+                again.believe(record)
+        if self.misread is None and written(records) != payload:
+            self.misread = (first, payload)
 
 
 class Folds(Checker):

@@ -167,9 +167,7 @@ class Program:
         }  # fmt: skip
 
 
-def _in_turn(
-    pool: ProcessPoolExecutor, wanted: Iterator[Errand], most: int
-) -> Iterator[Outcome]:
+def _in_turn(pool: ProcessPoolExecutor, wanted: Iterator[Errand], most: int) -> Iterator[Outcome]:
     """Run at most so many at a time; what is asked for last sees what came of the first."""
     running: set[Future[Outcome]] = set()
     for errand in wanted:

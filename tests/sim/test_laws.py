@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from circus.bus import commands, events
 from circus.bus.chance import Chance
-from circus.bus.codec import Stamp, from_ledger, record_of, stamped
+from circus.bus.codec import Stamp, encode_record, from_ledger, record_of, stamped
 from circus.bus.machine import Actor
 from circus.bus.past import Fold
 from circus.bus.record import Body, Draft, Record
 from circus.bus.values import Moment
-from circus.replay.check import check, encoded, folded
+from circus.replay.check import check, folded
 from circus.replay.drive import drive
 
 COUNTER: Final = "arbiter"
@@ -148,4 +148,4 @@ def test_one_changed_byte_in_a_real_ledger_is_found() -> None:
 def test_every_record_of_a_run_is_read_as_it_was_written() -> None:
     """The third law, record by record."""
     for record in drive(6, 150).records():
-        assert record == record_of(from_ledger(encoded(record)))
+        assert record == record_of(from_ledger(encode_record(record)))
