@@ -10,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from circus.replay.checkers import Checker, Truth
+from circus.replay.invariants_backoff import Backoff
 from circus.replay.invariants_control import CONTROL_CHECKERS
 from circus.replay.invariants_lives import LIFE_CHECKERS
 from circus.replay.invariants_policy import POLICY_CHECKERS
 from circus.replay.invariants_rest import REST_CHECKERS
 from circus.replay.invariants_signals import SIGNAL_CHECKERS
 
-CHECKERS = (*LIFE_CHECKERS, *SIGNAL_CHECKERS, *CONTROL_CHECKERS, *REST_CHECKERS, *POLICY_CHECKERS)
+CHECKERS = (
+    *LIFE_CHECKERS,
+    *SIGNAL_CHECKERS,
+    *CONTROL_CHECKERS,
+    *REST_CHECKERS,
+    Backoff,
+    *POLICY_CHECKERS,
+)
 
 
 def every_checker(truth: Truth) -> Sequence[Checker]:

@@ -1,8 +1,8 @@
-"""Room: replay -- invariants 23 to 26 (RELIABILITY.md 4.3): backoff, reload, refusal, order.
+"""Room: replay -- invariants 24 to 26 (RELIABILITY.md 4.3): reload, refusal, order.
 
 Knows:     replay.checkers, replay.truth, replay.witness, the vocabulary.
 Known by:  replay.invariants (the list of all).
-Never:     calls the policy that it checks: the schedule is worked out here once more.
+Never:     asks a watcher what it has changed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from circus.bus.digest import spec_digest
 from circus.bus.record import Record
 from circus.bus.shapes import entity, field
 from circus.bus.spec import OPTIONS, Change, WatcherSpec
-from circus.bus.values import ARBITER, NS_PER_MS, NS_PER_SECOND
+from circus.bus.values import ARBITER
 from circus.replay.checkers import Checker, Truth
 from circus.replay.truth import Fact, Noted, Obeyed
 from circus.replay.witness import Watched
@@ -24,172 +24,7 @@ from circus.replay.witness import Watched
 if TYPE_CHECKING:
     from circus.replay.world import World
 
-JITTER_PERCENT: Final = 10
-TIMER_SLACK_NS: Final = 2 * NS_PER_SECOND
 SIGKILL: Final = 9
-
-
-@entity
-class Place:
-    """One slot: how its last lives ended, and when it may have the next."""
-
-    short: int = 0  # short lives in a row
-    earliest: int = 0  # boot ns of the next spawn, after a pause was declared
-    pause: int = 0  # seq of the input that made it pause
-
-
-class Backoff(Checker):
-    """Respawns of a slot keep the schedule and the limits in boot time; the wall has no say."""
-
-    id = "I-BACKOFF"
-    hears = (
-        commands.ProcessSpawn, events.SlotVacated, events.SlotWaiting, events.SlotStopping,
-        events.WatcherStarting, commands.TimerArm, commands.TimerDisarm, events.TimerWoke,
-    )  # fmt: skip
-
-    def __init__(self, truth: Truth) -> None:
-        super().__init__(truth)
-        self._places: dict[str, dict[int, Place]] = {}
-        self._stopping: set[int] = set()
-        self._timers: dict[tuple[str, str], tuple[int, int]] = {}  # seq of the arming, due
-        self._reactions = {
-            commands.ProcessSpawn: self._spawned, events.SlotVacated: self._vacated,
-            events.SlotWaiting: self._waiting, events.SlotStopping: self._stopped,
-            events.WatcherStarting: self._restarted, commands.TimerArm: self._armed,
-            commands.TimerDisarm: self._disarmed, events.TimerWoke: self._woke,
-        }  # fmt: skip
-
-    def recorded(self, record: Record) -> None:
-        self._reactions[type(record.body)](record, record.body)
-
-    def rested(self, world: World) -> None:
-        if world.ended is not None or world.core is None:
-            return
-        for (address, timer), (seq, due) in self._timers.items():
-            watched = self.truth.watchers.of.get(address)
-            if watched is None or not watched.removed:
-                text = f"{timer} of {address} was due at {due} and has not gone off"
-                self.claim(world.agenda.boot <= due + TIMER_SLACK_NS, text, seq)
-
-    # --- lives ------------------------------------------------------------------------------------
-
-    def _spawned(self, record: Record, body: Any) -> None:
-        watched = self.truth.watchers.of.get(record.actor)
-        if watched is None:
-            return
-        spec, place = watched.spec, self._place(record)
-        if watched.phase == "failed":
-            self.fail(f"{record.actor} spawns after it has given up", record.seq)
-        if 0 <= spec.max_retry < body.attempt - 1:
-            self.fail(
-                f"attempt {body.attempt} of {record.actor}, {spec.max_retry} more allowed",
-                record.seq,
-            )
-        if record.boot < place.earliest:
-            early = place.earliest - record.boot
-            self.fail(
-                f"slot {record.slot} of {record.actor} is filled {early} ns too early", record.seq
-            )
-        if place.short >= 2 and spec.backoff and place.pause == record.cause:
-            self.fail(
-                f"slot {record.slot} of {record.actor} has no pause after "
-                f"{place.short} short lives",
-                record.seq,
-            )
-        if place.pause != record.cause and self._ended(record.cause) is not None:
-            place.short = 0  # It took the place of one that had lived.
-        place.earliest = 0
-
-    def _vacated(self, record: Record, body: Any) -> None:
-        place, ended = self._place(record), self._ended(record.cause)
-        place.earliest = 0
-        if not body.short:
-            if ended is not None:
-                place.short = 0
-            return
-        place.short += 1
-        place.pause = record.cause
-        watched = self.truth.watchers.of.get(record.actor)
-        if watched is None or ended is None:
-            return
-        life = self._life(ended)
-        if life is not None and not 0 <= life < watched.spec.min_uptime:
-            self.fail(f"a life of {life} ns counts as short", record.seq)
-        if 0 < watched.spec.give_up < place.short:
-            self.fail(f"{record.actor} did not give up after {place.short} short lives", record.seq)
-
-    def _waiting(self, record: Record, body: Any) -> None:
-        watched = self.truth.watchers.of.get(record.actor)
-        cause = self.truth.record_at(record.cause)
-        if watched is None or cause is None:
-            return
-        place = self._place(record)
-        if isinstance(cause.body, events.ProcessSpawnFailed):
-            expected = _pause_of_spawn(watched.spec, body.failures)
-        else:
-            if body.failures != place.short:
-                self.fail(
-                    f"{body.failures} short lives are counted, {place.short} were", record.seq
-                )
-            expected = _doubled(watched.spec.backoff, place.short - 2, watched.spec.backoff_max)
-        if not expected <= body.delay <= expected + expected * JITTER_PERCENT // 100:
-            self.fail(f"a pause of {body.delay} ns instead of {expected}", record.seq)
-        place.earliest = record.boot + expected
-        place.pause = 0
-
-    def _stopped(self, record: Record, body: Any) -> None:
-        self._stopping.add(record.spawn_id or 0)
-
-    def _restarted(self, record: Record, body: Any) -> None:
-        """An operator's start forgives everything, and is for waiting slots too."""
-        self._places.pop(record.actor, None)
-
-    def _ended(self, cause: int) -> Record | None:
-        record = self.truth.record_at(cause)
-        ended = record is not None and isinstance(record.body, events.ProcessExited)
-        return record if ended else None
-
-    def _life(self, ended: Record) -> int | None:
-        """How long it lived, as far as that can be a reason to wait."""
-        spawn = self.truth.workers.spawns.get(ended.spawn_id or 0)
-        assert isinstance(ended.body, events.ProcessExited), ended
-        return None if spawn is None else ended.body.observed - spawn.boot
-
-    def _place(self, record: Record) -> Place:
-        places = self._places.setdefault(record.actor, {})
-        return places.setdefault(record.slot or 0, Place())
-
-    # --- timers -----------------------------------------------------------------------------------
-
-    def _armed(self, record: Record, body: Any) -> None:
-        self._timers[record.actor, body.timer] = (record.seq, record.boot + body.duration)
-
-    def _disarmed(self, record: Record, body: Any) -> None:
-        self._timers.pop((record.actor, body.timer), None)
-
-    def _woke(self, record: Record, body: Any) -> None:
-        seq, due = self._timers.get((record.to or "", body.timer), (0, 0))
-        if seq != body.armed:
-            return
-        del self._timers[record.to or "", body.timer]
-        if record.boot < due:
-            self.fail(f"{body.timer} of {record.to} woke {due - record.boot} ns too early", seq)
-
-
-def _pause_of_spawn(spec: WatcherSpec, attempt: int) -> int:
-    """After so many failed spawns in a row."""
-    if spec.backoff:
-        return _doubled(spec.backoff, attempt - 1, spec.backoff_max)
-    return _doubled(10 * NS_PER_MS, attempt - 1, NS_PER_SECOND) if spec.max_retry < 0 else 0
-
-
-def _doubled(first: int, times: int, most: int) -> int:
-    delay = first
-    for _ in range(max(0, times)):
-        delay *= 2
-        if delay >= most:
-            break
-    return min(delay, most)
 
 
 class Reload(Checker):
@@ -387,4 +222,4 @@ class InOrder(Checker):
         self._planned = priority
 
 
-POLICY_CHECKERS = (Backoff, Reload, Refused, InOrder)
+POLICY_CHECKERS = (Reload, Refused, InOrder)

@@ -229,7 +229,9 @@ class Fair(Checker):
             self._first, self._since = first, (now, head)
         waited, passed = now - self._since[0], head - self._since[1]
         if waited > REACTION_NS_MAX or passed > REACTION_RECORDS_MAX:
-            text = f"the exit of {first.spawn_id} waits for {first.to}: {waited} ns, {passed} records"
+            text = (
+                f"the exit of {first.spawn_id} waits for {first.to}: {waited} ns, {passed} records"
+            )
             self.fail(text, first.spawn_id or 0)
 
 
