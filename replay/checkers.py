@@ -97,7 +97,8 @@ class Truth:
         self.workers = Workers()
         self.watchers = Watchers(self.workers)
         self.attention = Attention()
-        self.checkers: Sequence[Checker] = make_checkers(self)
+        self.blind = before is not None and before.blind
+        self.checkers: Sequence[Checker] = () if self.blind else make_checkers(self)
         self._audience = Audience(self.checkers)
         if before is not None:
             known = {checker.id: checker for checker in before.checkers}
@@ -126,7 +127,9 @@ class Truth:
             self.workers.grown.clear()
 
     def look_away(self) -> None:
-        """From now on nobody can say what must hold: the ledger has lost what had happened."""
+        """From now on nobody can say what must hold: the ledger has lost what had happened, and
+        what it has instead (a process adopted that no record asked for) stays in it."""
+        self.blind = True
         self.checkers = ()
         self._audience = Audience(())
 
