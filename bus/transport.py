@@ -16,10 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import msgpack
 import zmq
 
-from circus.bus.codec import from_ledger
+from circus.bus.codec import from_ledger, packing
 from circus.bus.machine import Delivered, Stamped
 from circus.bus.names import NAME_OF
 from circus.bus.record import Body, Claim, Decision, Draft, Record, new_tuple, values_of
@@ -209,7 +208,7 @@ def _body_out(body: Body) -> tuple[Any, ...]:
     return (_NUMBER_OF[type(body)], *values_of(body))
 
 
-_pack: Final = msgpack.Packer(use_bin_type=True, autoreset=True, default=_body_out).pack
+_pack: Final = packing(_body_out)
 
 
 def _decision_in(whole: Sequence[Any]) -> Decision:
