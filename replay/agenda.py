@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -18,7 +17,6 @@ from circus.replay.coverage import Coverage
 
 WALL_START: Final = 1_700_000_000_000_000_000
 BOOT_START: Final = 100_000_000_000
-SEAMS_REMEMBERED: Final = 16
 PPM: Final = 1_000_000
 DOZE_NS: Final = 50_000_000
 
@@ -47,7 +45,6 @@ class Agenda:
         self.crash_at: int | None = None  # the seam call that does not return
         self.crash: type[Crash] = Crash  # what it raises
         self.slew = 0  # how much faster the wall clock goes than the other, in ppm
-        self.last_seams: deque[str] = deque(maxlen=SEAMS_REMEMBERED)
         self.coverage = Coverage()
         self._heap: list[tuple[int, float, int, Happening]] = []
         self._count = 0
@@ -102,12 +99,12 @@ class Agenda:
 
     def some(self, most: int) -> int:
         """A delay: usually none, at most `most`."""
-        return 0 if self.chance.random() < 0.6 else self.chance.randrange(most + 1)
+        dice = self.chance.random
+        return 0 if dice() < 0.6 else int(dice() * (most + 1))
 
     def touch(self, seam: str) -> None:
         """The core is about to touch the world. Raises Crash where it was told to."""
         self.touched += 1
-        self.last_seams.append(seam)
         if self.touched == self.crash_at:
             crash, self.crash = self.crash, Crash
             self.crash_at = None

@@ -47,36 +47,54 @@ class SimBus:
         self.stale = 0
         # Half of all worlds have a bus without delays, whose hosts may hold leases (ADR-0087).
         self.prompt = agenda.chance.random() < PROMPT_RATE
-        self._pairs: dict[tuple[str, str], deque[Letter]] = {}
+        self._boxes: dict[str, dict[str, deque[Letter]]] = {}  # by receiver, by sender
+
+    def box(self, receiver: str) -> dict[str, deque[Letter]]:
+        """What is under way to one receiver, by sender; empty where nothing is."""
+        return self._boxes.setdefault(receiver, {})
 
     def post(self, sender: str, receiver: str, incarnation: int, content: Sequence[Any]) -> None:
         """Send; it arrives behind everything that this pair has sent before."""
-        pair = self._pairs.setdefault((sender, receiver), deque())
-        delay = 0 if self.prompt else self.agenda.some(BUS_DELAY_MAX)
-        due = self.agenda.boot + delay
-        if pair:
+        box = self.box(receiver)
+        pair = box.get(sender)
+        due = self.agenda.boot
+        if not self.prompt:
+            due += self.agenda.some(BUS_DELAY_MAX)
+        if pair is None:
+            pair = box[sender] = deque()
+        else:
             due = max(due, pair[-1].due)
         pair.append(Letter(due, incarnation, sender, content))
 
-    def fetch(self, receiver: str, incarnation: int) -> list[Letter]:
+    def fetch(self, box: dict[str, deque[Letter]], incarnation: int) -> list[Letter]:
         """All that has arrived; in order for each sender, in any order between them."""
-        arrived: list[list[Letter]] = []
-        for (_, to), pair in self._pairs.items():
-            if to == receiver and pair:
-                arrived.append(self._arrived(pair, incarnation))
+        if len(box) == 1:
+            ((sender, pair),) = box.items()
+            found = self._arrived(pair, incarnation)
+            if not pair:
+                del box[sender]
+            return found
+        arrived = [self._arrived(pair, incarnation) for pair in box.values()]
+        for sender in [sender for sender, pair in box.items() if not pair]:
+            del box[sender]
         self.agenda.chance.shuffle(arrived)
         return [letter for letters in arrived for letter in letters]
 
     def next_due(self, incarnation: int, after: int) -> int | None:
         """When the next message of this incarnation arrives. Those that have arrived and are not
         taken wait for something else: actors hear nothing before the keeper's list is settled."""
-        heads = (pair[0] for pair in self._pairs.values() if pair)
-        dues = (h.due for h in heads if h.incarnation == incarnation and h.due > after)
-        return min(dues, default=None)
+        due: int | None = None
+        for box in self._boxes.values():
+            for pair in box.values():
+                head = pair[0]
+                if head.due > after and head.incarnation == incarnation:
+                    due = head.due if due is None else min(due, head.due)
+        return due
 
     def _arrived(self, pair: deque[Letter], incarnation: int) -> list[Letter]:
         found: list[Letter] = []
-        while pair and (pair[0].due <= self.agenda.boot or pair[0].incarnation != incarnation):
+        boot = self.agenda.boot
+        while pair and (pair[0].due <= boot or pair[0].incarnation != incarnation):
             letter = pair.popleft()
             if letter.incarnation == incarnation:
                 found.append(letter)
@@ -91,6 +109,7 @@ class SimExchange:
     def __init__(self, bus: SimBus, incarnation: int) -> None:
         self.prompt = bus.prompt
         self._bus = bus
+        self._box = bus.box(SWITCHBOARD)
         self._incarnation = incarnation
 
     def wire(self, host: str) -> SimWire:
@@ -103,7 +122,9 @@ class SimExchange:
 
     def receive(self) -> Sequence[tuple[str, Decision]]:
         self._bus.agenda.touch("bus.receive")
-        letters = self._bus.fetch(SWITCHBOARD, self._incarnation)
+        if not self._box:
+            return ()
+        letters = self._bus.fetch(self._box, self._incarnation)
         return [(letter.sender, one) for letter in letters for one in letter.content]
 
     def close(self) -> None:
@@ -116,6 +137,7 @@ class SimWire:
     def __init__(self, host: str, bus: SimBus, incarnation: int) -> None:
         self._host = host
         self._bus = bus
+        self._box = bus.box(host)
         self._incarnation = incarnation
 
     def send(self, decisions: Sequence[Decision]) -> None:
@@ -124,7 +146,9 @@ class SimWire:
 
     def receive(self) -> Sequence[Item]:
         self._bus.agenda.touch("wire.receive")
-        letters = self._bus.fetch(self._host, self._incarnation)
+        if not self._box:
+            return ()
+        letters = self._bus.fetch(self._box, self._incarnation)
         return [item for letter in letters for item in letter.content]
 
 
