@@ -114,8 +114,6 @@ class SimKernel:
         if process is None:
             self.host.happened(Signalled(0, child.pid, signum, child.inode, self.agenda.boot))
             return (), errno.ESRCH
-        if not 0 <= signum <= SIGNUM_MAX:
-            return (), errno.EINVAL
         self.lives.perhaps_disturb()
         if scope == "group":
             return self._signal_group(process, signum)
@@ -125,7 +123,7 @@ class SimKernel:
                 return (), errno.ESRCH
             if scope == "children":
                 targets = [one for one in targets if one.pid == child_pid]
-        return self._signal_each(targets, signum, process.serial), 0
+        return self._signal_each(targets, signum, process.serial)
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
         children = self.table.keeper.children
@@ -139,7 +137,7 @@ class SimKernel:
             self.host.happened(Misused("kill of leftovers after reap", child.pid))
             return ()
         found = self.table.kin.members(process.pid, sessions=True)
-        return self._signal_each([one for one in found if one is not process], KILL, 0)
+        return self._signal_each([one for one in found if one is not process], KILL, 0)[0]
 
     def reap_orphans(self, strangers: frozenset[int]) -> list[Orphan]:
         ended: list[Orphan] = []
@@ -187,19 +185,24 @@ class SimKernel:
 
     def _signal_group(self, process: Process, signum: int) -> tuple[tuple[int, ...], int]:
         members = self.table.kin.members(process.pid, sessions=False)
-        for one in members:
-            self._tell(one, signum, process.serial)
-        number = self.table.kill_group(process.pid, signum)
-        return ((), number) if number else (tuple(one.pid for one in members), 0)
+        if 0 <= signum <= SIGNUM_MAX:
+            for one in members:
+                self._tell(one, signum, process.serial)
+        failed = self.table.kill_group(process.pid, signum)
+        return ((), failed) if failed else (tuple(one.pid for one in members), 0)
 
-    def _signal_each(self, targets: list[Process], signum: int, root: int) -> tuple[int, ...]:
+    def _signal_each(
+        self, targets: list[Process], signum: int, root: int
+    ) -> tuple[tuple[int, ...], int]:
+        if targets and not 0 <= signum <= SIGNUM_MAX:
+            return (), errno.EINVAL
         reached: list[int] = []
         for one in targets:
             if one.serial in self.processes:  # Else the signal before has freed it.
                 self._tell(one, signum, root)
                 self.table.kill(one, signum)
                 reached.append(one.pid)
-        return tuple(reached)
+        return tuple(reached), 0
 
     def _tell(self, target: Process, signum: int, root: int) -> None:
         fact = Signalled(target.serial, target.pid, signum, root, self.agenda.boot)

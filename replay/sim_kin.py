@@ -53,6 +53,9 @@ class Process:
     executed: bool = False
     subreaper: bool = False
     traced: bool = False  # by a debugger: its end is not shown to its parent yet
+    woken: bool = (
+        False  # by a signal that it did not act on yet; what comes while stopped wakes not
+    )
     doomed: int = 0  # the signal that has settled its end
     stop_signal: int = 0  # of a stop that nobody has waited for
     continued: bool = False  # and nobody has waited for that

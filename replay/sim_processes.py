@@ -10,7 +10,8 @@ Never:     knows time or chance: each call does what the system call does, at on
     waitid(table, table.keeper, (os.P_ALL, 0), os.WEXITED | os.WNOHANG)
 
 A call first sends all its signals; then those that got one act, one after another, as processes
-do that have to be given a processor. In which order nobody promises: `pick` chooses.
+do that have to be given a processor. In which order nobody promises: `pick` chooses, and may
+say that nobody gets one yet.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from circus.replay.sim_signals import (
 )
 
 P_PIDFD: Final = 3
+NOBODY: Final = -1
 WAITED_FOR: Final = os.WEXITED | os.WSTOPPED | os.WCONTINUED
 USAGE: Final = {"utime": 1_000_000, "stime": 500_000, "maxrss": 1024}
 
@@ -78,7 +80,6 @@ class ProcessTable:
         edges: Counter[str] | None = None,
         *,
         pids: int = PIDS,
-        pick: Callable[[int], int] | None = None,
     ) -> None:
         self.keeper = Process(KEEPER, KEEPER_PID, None, KEEPER_PID, KEEPER_PID)
         self.keeper.leads = self.keeper.subreaper = True
@@ -86,7 +87,7 @@ class ProcessTable:
         self.kin = Kin(self.keeper, pids)
         self.edges: Counter[str] = Counter() if edges is None else edges
         self.witness = witness or Witness()
-        self._pick = pick
+        self.pick: Callable[[int], int] | None = None  # who acts next; None: who got it first
         self._serials = KEEPER
         self._ready: list[Process] = []  # have got a signal and did not act on it yet
 
@@ -126,11 +127,11 @@ class ProcessTable:
 
     def kill_group(self, group: int, signum: int) -> int:
         """To all members; a group of zombies is one."""
-        if not 0 <= signum <= SIGNUM_MAX:
-            return errno.EINVAL
         members = self.kin.groups.get(group)
         if not members:
             return errno.ESRCH
+        if not 0 <= signum <= SIGNUM_MAX:
+            return errno.EINVAL
         for one in list(members):
             self.send(one, signum)
         self.run()
@@ -148,9 +149,7 @@ class ProcessTable:
                 return
             if signum in signals.pending:
                 self.edges["kernel: signal merged"] += 1
-            acts = process.state != STOPPED or signum == KILL
-            if acts and not process.doomed and signals.dooms(signum):
-                process.doomed = signum
+            self._wake(process, signum)
             signals.pending.add(signum)
             self._ready.append(process)
 
@@ -163,7 +162,10 @@ class ProcessTable:
         """Everybody who has got a signal acts on it."""
         ready = self._ready
         while ready:
-            process = ready.pop(self._pick(len(ready)) if self._pick else 0)
+            index = self.pick(len(ready)) if self.pick else 0
+            if index == NOBODY:
+                return
+            process = ready.pop(index)
             if process.state == STOPPED and process.doomed:
                 process.state = RUNNING  # KILL wakes it for its end
                 self._end(process, None, process.doomed, how="stopped")
@@ -215,11 +217,20 @@ class ProcessTable:
         elif signum in STOPPING:
             process.signals.pending.discard(CONT)
 
+    def _wake(self, process: Process, signum: int) -> None:
+        """The first signal that wakes a process, and KILL at any time, may settle its end at once."""
+        if signum == KILL:
+            process.doomed = process.doomed or KILL
+        elif process.state != STOPPED and signum not in process.signals.blocked:
+            if not process.woken and process.signals.dooms(signum):
+                process.doomed = process.doomed or signum
+            process.woken = True
+
     def _act(self, process: Process) -> None:
         if process.doomed:
             self._end(process, None, process.doomed)
             return
-        signals = process.signals
+        signals, process.woken = process.signals, False
         while process.state == RUNNING and (signum := signals.next()):
             signals.pending.discard(signum)
             if signum in signals.caught:

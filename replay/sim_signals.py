@@ -11,6 +11,7 @@ first, but those that a fault of the program raises before all others).
 
 from __future__ import annotations
 
+import errno
 import signal
 from typing import Final
 
@@ -47,6 +48,7 @@ SYNCHRONOUS: Final = frozenset(
         ),
     )
 )  # fmt: skip
+HARMLESS_AT_FIRST: Final = DUMPING | STOPPING | IGNORED_BY_DEFAULT
 UNBLOCKABLE: Final = frozenset({KILL, STOP})
 # What a program that wants to end in its own time has handlers for.
 ENDING: Final = frozenset(
@@ -83,29 +85,40 @@ class Signals:
         """Another program: handlers are gone, what was ignored or blocked still is."""
         self.caught.clear()
 
-    # --- what the process arranges ----------------------------------------------------------------
+    # --- what the process arranges: errno, or 0 ---------------------------------------------------
 
-    def ignore(self, signum: int) -> None:
+    def ignore(self, signum: int) -> int:
+        if signum in UNBLOCKABLE:
+            return errno.EINVAL
         self.caught.discard(signum)
         self.ignored.add(signum)
         self.pending.discard(signum)
+        return 0
 
-    def catch(self, signum: int) -> None:
+    def catch(self, signum: int) -> int:
+        if signum in UNBLOCKABLE:
+            return errno.EINVAL
         self.ignored.discard(signum)
         self.caught.add(signum)
+        return 0
 
-    def default(self, signum: int) -> None:
+    def default(self, signum: int) -> int:
+        if signum in UNBLOCKABLE:
+            return errno.EINVAL
         self.ignored.discard(signum)
         self.caught.discard(signum)
         if signum in IGNORED_BY_DEFAULT:
             self.pending.discard(signum)
+        return 0
 
-    def block(self, signum: int) -> None:
+    def block(self, signum: int) -> int:
         if signum not in UNBLOCKABLE:
             self.blocked.add(signum)
+        return 0
 
-    def unblock(self, signum: int) -> None:
+    def unblock(self, signum: int) -> int:
         self.blocked.discard(signum)
+        return 0
 
     # --- what the kernel asks ---------------------------------------------------------------------
 
@@ -120,17 +133,13 @@ class Signals:
         return signum in self.ignored or signum in IGNORED_BY_DEFAULT
 
     def dooms(self, signum: int) -> bool:
-        """Sent now, it settles the end of a process that is not stopped, before it is delivered.
+        """Sent to a process that no other signal has woken, it settles the end before it is delivered.
 
         So it is for what ends without a core dump; else the first to be delivered decides.
         """
-        if signum == KILL:
-            return True
         if signum in self.blocked or not self.by_default(signum):
             return False
-        if signum in DUMPING or signum in STOPPING or signum in IGNORED_BY_DEFAULT:
-            return False
-        return not self.pending - self.blocked
+        return signum not in HARMLESS_AT_FIRST
 
     def next(self) -> int:
         """The next one to be delivered; 0: none."""

@@ -1,0 +1,133 @@
+"""Room: tests -- the simulated kernel says of every system call what Linux says.
+
+Knows:     kernel_calls (scripts by chance, the model), kernel_linux (the program that plays them).
+Known by:  nobody.
+Never:     compares what Linux does not promise: in which order processes get a processor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kernel_calls import Call, compose, foretell
+
+# A night's run asks for 100,000.
+SEQUENCES: Final = int(os.environ.get("CIRCUS_SIM_SEQUENCES", "5000"))
+FIRST: Final = int(os.environ.get("CIRCUS_SIM_FIRST_SEQUENCE", str(os.getpid() * 10_000_000)))
+SECONDS_MAX: Final = 120 + SEQUENCES // 20
+HARNESSES: Final = 2
+END_SECONDS_MAX: Final = 60
+PROGRAM: Final = Path(__file__).with_name("kernel_linux.py")
+
+
+class Linux:
+    """One harness process: scripts go in, what Linux made of them comes out."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def play(self, script: Sequence[Call]) -> list[Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(script) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the harness has ended"
+        played: list[Any] = json.loads(line)
+        return played
+
+
+@contextmanager
+def linux() -> Generator[Linux]:
+    """It ends with its input, and ends all that it has started."""
+    command = [sys.executable, "-I", str(PROGRAM)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+    with process:
+        try:
+            yield Linux(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(END_SECONDS_MAX)
+
+
+def differs(expected: Sequence[Any], played: Sequence[Any]) -> int | None:
+    """Which call is the first that Linux answers otherwise."""
+    for index, (ours, real) in enumerate(zip(expected, played, strict=False)):
+        if ours[0] != real[0] or not _same(ours[1], real[1], ordered=ours[2]):
+            return index
+    return None if len(expected) == len(played) else len(played)
+
+
+def _same(ours: Sequence[Any], real: Sequence[Any], *, ordered: bool) -> bool:
+    """A kernel built without lists of children leaves that column out."""
+    if not real or real[0] is None:
+        return [row[:5] for row in ours[1:]] == [row[:5] for row in real[1:]]
+    if not ordered:
+        real = [sorted(real[0]), *([*row[:5], *map(sorted, row[5:])] for row in real[1:])]
+    return ours == real
+
+
+def shrink(script: list[Call], real: Linux) -> list[Call]:
+    """Without every call that the difference does not need."""
+    index = len(script) - 1
+    while index >= 0:
+        shorter = script[:index] + script[index + 1 :]
+        expected = foretell(shorter)
+        if expected is not None and differs(expected, real.play(shorter)) is not None:
+            script = shorter
+        index -= 1
+    return script
+
+
+def told(script: Sequence[Call], real: Linux) -> str:
+    """The script as a transcript, with both answers where they part."""
+    expected, played = foretell(script) or [], real.play(script)
+    first = differs(expected, played)
+    lines: list[str] = []
+    for index, (call, ours) in enumerate(zip(script, expected, strict=True)):
+        lines.append(f"{index:>3} {call} -> {ours[0]}")
+        if index == first:
+            lines += [f"    model {ours}", f"    linux {played[index : index + 1]}"]
+            break
+    return "\n".join(lines)
+
+
+def compare(seeds: Sequence[int]) -> str | None:
+    """The first difference among these scripts, as small as it can be told."""
+    with linux() as real:
+        for seed in seeds:
+            composed = compose(seed)
+            played = real.play(composed.script)
+            first = differs(composed.expected, played)
+            if first is not None:
+                script = shrink(composed.script[: first + 1], real)
+                return f"sequence {seed}: the model is not Linux\n{told(script, real)}"
+    return None
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS_MAX)
+def test_every_call_gives_in_the_model_what_it_gives_on_linux() -> None:
+    """Results, errnos, statuses, states, parents, groups, sessions, readiness, after every call."""
+    seeds = range(FIRST, FIRST + SEQUENCES)
+    parts = [seeds[start::HARNESSES] for start in range(HARNESSES)]
+    with ThreadPoolExecutor(HARNESSES) as pool:
+        differences = [found for found in pool.map(compare, parts) if found is not None]
+
+    assert [] == differences, "\n".join(differences)
