@@ -10,7 +10,6 @@ and the witness calls it for no other. A run checker looks at the history in `ex
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -97,7 +96,7 @@ class Truth:
         self.workers = Workers()
         self.watchers = Watchers(self.workers)
         self.attention = Attention()
-        self.blind = before is not None and before.blind
+        self.blind: bool = before is not None and before.blind
         self.checkers: Sequence[Checker] = () if self.blind else make_checkers(self)
         self._audience = Audience(self.checkers)
         if before is not None:
@@ -123,7 +122,7 @@ class Truth:
         """Keep what the kernel did, then let the checkers look."""
         self.workers.fold(fact)
         self._audience.tell_fact(fact)
-        if isinstance(fact, Settled):
+        if type(fact) is Settled:
             self.workers.grown.clear()
 
     def look_away(self) -> None:
@@ -163,38 +162,54 @@ class Audience:
 
     def __init__(self, checkers: Sequence[Checker]) -> None:
         self._checkers = checkers
-        self._hearers: dict[tuple[str, type], tuple[Callable[[Any], None], ...]] = {}
-        self._told: Counter[tuple[str, type]] = Counter()
+        self._rows: dict[type, Row] = {}
+        self._again = Row(self._wanting("found", Record))
 
     def tell_record(self, record: Record) -> None:
         """To those that hear of such bodies."""
-        for recorded in self._of("recorded", type(record.body)):
+        kind = type(record.body)
+        row = self._rows.get(kind) or self._row("recorded", kind)
+        row.told += 1
+        for recorded in row.hearers:
             recorded(record)
 
     def tell_fact(self, fact: Fact) -> None:
         """To those that hear of such facts."""
-        for happened in self._of("happened", type(fact)):
+        kind = type(fact)
+        row = self._rows.get(kind) or self._row("happened", kind)
+        row.told += 1
+        for happened in row.hearers:
             happened(fact)
 
     def tell_again(self, record: Record) -> None:
         """A core has found in its ledger what is known: is it the same?"""
-        for found in self._of("found", Record):
+        self._again.told += 1
+        for found in self._again.hearers:
             found(record)
 
     def count(self, checker: Checker) -> int:
         """How much this one was told."""
-        return sum(
-            times for (hook, kind), times in self._told.items() if _wants(checker, hook, kind)
-        )
+        rows = (*self._rows.values(), self._again)
+        return sum(row.told for row in rows if checker.id in row.ids)
 
-    def _of(self, hook: str, kind: type) -> tuple[Callable[[Any], None], ...]:
-        key = (hook, kind)
-        self._told[key] += 1
-        hearers = self._hearers.get(key)
-        if hearers is None:
-            wanting = (one for one in self._checkers if _wants(one, hook, kind))
-            hearers = self._hearers[key] = tuple(getattr(one, hook) for one in wanting)
-        return hearers
+    def _row(self, hook: str, kind: type) -> Row:
+        row = self._rows[kind] = Row(self._wanting(hook, kind))
+        return row
+
+    def _wanting(self, hook: str, kind: type) -> tuple[tuple[str, Callable[[Any], None]], ...]:
+        wanting = (one for one in self._checkers if _wants(one, hook, kind))
+        return tuple((one.id, getattr(one, hook)) for one in wanting)
+
+
+class Row:
+    """One kind of news: who hears it, and how often there was one."""
+
+    __slots__ = ("hearers", "ids", "told")
+
+    def __init__(self, wanting: Sequence[tuple[str, Callable[[Any], None]]]) -> None:
+        self.told = 0
+        self.ids = {name for name, _ in wanting}
+        self.hearers = tuple(hear for _, hear in wanting)
 
 
 def _wants(checker: Checker, hook: str, kind: type) -> bool:

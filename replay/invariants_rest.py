@@ -46,6 +46,7 @@ class Converged(Checker):
         commands.ProcessSpawn,
         events.ArbiterStopping,
         events.ArbiterConfigured,
+        events.WatcherStopped,
     )
 
     def __init__(self, truth: Truth) -> None:
@@ -63,6 +64,14 @@ class Converged(Checker):
             self._waiting.setdefault(record.actor, set()).add(record.slot or 0)
         elif isinstance(body, events.ArbiterStopping | events.ArbiterConfigured):
             self._stopping = isinstance(body, events.ArbiterStopping)
+        else:
+            self._wished(record, body)
+
+    def _wished(self, record: Record, body: Any) -> None:
+        if isinstance(body, events.WatcherStopped):
+            watched = self.truth.watchers.of.get(record.actor)
+            if watched is not None and not watched.spec.respawn:
+                self._wish.pop(record.actor, None)  # It ended by itself, as it was meant to.
         elif isinstance(body, events.CommandFinished):
             asked = self._asked.pop(body.command, None)
             if asked is not None and body.outcome in ("done", "failed"):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SIGKILL: Final = 9
 ATTENTION_NS_MAX: Final = 50_000_000  # between two happenings; what is lost is found at rest
+OF_WORKERS: Final = frozenset((Ended, Reaped, OrphanReaped, Signalled))
 
 
 @entity
@@ -53,15 +54,17 @@ class Workers:
 
     def fold(self, fact: Fact) -> None:
         """Believe one fact."""
-        if isinstance(fact, Told):
+        kind = type(fact)
+        if kind in OF_WORKERS:
+            assert isinstance(fact, Ended | Reaped | OrphanReaped | Signalled), fact
+            worker = self.by_serial.get(fact.serial)
+            if worker is not None:
+                self._move(worker, fact)
+        elif isinstance(fact, Told):
             if fact.report[0] == "spawned":
                 self._name(fact.report[1], fact.report[2], fact.report[5])
         elif isinstance(fact, Forked):
             self.by_serial[fact.serial] = Worker(fact.serial, fact.pid)
-        elif isinstance(fact, Ended | Reaped | OrphanReaped | Signalled):
-            worker = self.by_serial.get(fact.serial)
-            if worker is not None:
-                self._move(worker, fact)
 
     def _move(self, worker: Worker, fact: Ended | Reaped | OrphanReaped | Signalled) -> None:
         if isinstance(fact, Ended):
