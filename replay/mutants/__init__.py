@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from circus.replay.mutants.mutant import Killed, Mutant
+from circus.replay.mutants.of_asking import ASKING
 from circus.replay.mutants.of_deciding import DECIDING
 from circus.replay.mutants.of_hands import HANDS
 from circus.replay.mutants.of_record import RECORD
@@ -29,9 +30,9 @@ STEPS_MAX: Final = 200_000  # decisions within which every mutant has to be kill
 SURVIVED: Final = 1
 
 registry: Final[Mapping[str, Mutant]] = {
-    mutant.name: mutant for mutant in (*HANDS, *DECIDING, *RECORD)
+    mutant.name: mutant for mutant in (*HANDS, *DECIDING, *RECORD, *ASKING)
 }
-assert len(registry) == len(HANDS) + len(DECIDING) + len(RECORD), "two mutants of one name"
+assert len(registry) == sum(map(len, (HANDS, DECIDING, RECORD, ASKING))), "two of one name"
 
 
 def run(name: str, seed: int, steps: int = STEPS_MAX) -> Killed | None:

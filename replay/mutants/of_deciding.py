@@ -20,6 +20,7 @@ CORE: Final = "circus.watcher.core"
 STATE: Final = "circus.watcher.state"
 ARBITER: Final = "circus.arbiter.core"
 ARBITER_FOLD: Final = "circus.arbiter.fold"
+ARBITER_STATE: Final = "circus.arbiter.state"
 
 DECIDING: Final = (
     Mutant(
@@ -131,7 +132,7 @@ DECIDING: Final = (
         "            Draft(refusal, record.actor, state.name, id=record.id),\n"
         "            Draft(e.WatcherResized(9), None, state.name),\n"
         "        )\n",
-        ("I-CMD-OUT", "I-CONV", "I-MAX", "I-SINGLE", "I-CMD1"),
+        ("I-ATOMRELOAD", "I-MAX", "I-SINGLE"),
     ),
     Mutant(
         "deadline_ignored", CORE,
@@ -166,10 +167,10 @@ DECIDING: Final = (
         ("I-DEP",),
     ),
     Mutant(
-        "start_ignores_priority", ARBITER,
-        "the arbiter starts watchers in the order of the file",
-        '    return sorted(keys, key=lambda key: (-int(wanted[key]["priority"]), order[key]))\n',
-        "    return sorted(keys, key=lambda key: order[key])\n",
+        "start_ignores_priority", ARBITER_STATE,
+        "the arbiter starts watchers in the order in which it has come to know them",
+        "        return (-int(self.spec[\"priority\"]), self.order)\n",
+        "        return (0, self.order)\n",
         ("I-DEP",),
     ),
     Mutant(
@@ -180,9 +181,15 @@ DECIDING: Final = (
     ),
     Mutant(
         "stopped_watcher_revived", ARBITER,
-        "reading the file again starts what an operator has stopped",
-        "if state.phase is Phase.RUNNING else _autostarting", "if False else _autostarting",
+        "a watcher that an operator has stopped is started when the file changes it",
+        "bool(spec[\"autostart\"]) and not state.entries[key].halted", "bool(spec[\"autostart\"])",
         ("I-RELOAD", "I-CONV"),
+    ),
+    Mutant(
+        "warmup_forgotten", ARBITER_FOLD,
+        "any command to any watcher counts as the next start of a warm-up",
+        "    if isinstance(body, WARMED):\n", "    if True:\n",
+        ("I-CMD-OUT", "I-CONV"),
     ),
     Mutant(
         "child_outcome_lost", ARBITER,

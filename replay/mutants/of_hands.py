@@ -14,7 +14,6 @@ from circus.replay.mutants.mutant import Mutant
 CHILDREN: Final = "circus.process.children"
 REAPER: Final = "circus.process.reaper"
 LIVES: Final = "circus.process.lives"
-CORE: Final = "circus.process.core"
 STOP_PLANS: Final = "circus.process.stop_plans"
 
 HANDS: Final = (
@@ -48,7 +47,8 @@ HANDS: Final = (
     Mutant(
         "leftovers_spared", CHILDREN,
         "`leftovers = kill` is not obeyed",
-        "            if held.plan.leftovers:\n", "            if False:\n",
+        "            if held.plan.leftovers and not held.alone:\n",
+        "            if False:\n",
         ("I-GROUP",),
     ),
     Mutant(
@@ -129,7 +129,7 @@ HANDS: Final = (
         "the keeper alone waits for ever for a process that ignores TERM",
         "            if self._due.get(held.spawn_id, boot) <= boot:\n",
         "            if False:\n",
-        ("I-SHUT",),
+        ("I-SHUT", "I-CONV"),
     ),
     Mutant(
         "ack_before_write", REAPER,
@@ -139,7 +139,7 @@ HANDS: Final = (
         "        self._acks += [d.spawn_id for d in told if type(d.body) is ProcessExited]\n"
         "        self.flush()\n"
         "        if hearing.drafts:\n",
-        ("I-NOPEEK",),
+        ("I-NOPEEK", "I-WAL"),
     ),
     Mutant(
         "ack_forgotten_after_crash", REAPER,
@@ -163,14 +163,7 @@ HANDS: Final = (
         "barrier_skipped", REAPER,
         "requests go to the keeper before its list is settled",
         "        if self._lives.reconciled:\n", "        if True:\n",
-        ("I-RES", "I-ORDER", "I-STATUS", "I-MAX"),
-    ),
-    Mutant(
-        "told_twice", CORE,
-        "a report that was on record already is recorded again",
-        "    return (fact,) if type(fact) in LIFE[life.phase] else ()\n",
-        "    return (fact,)\n",
-        ("I-REAP1", "I-ORDER", "I-RES"),
+        ("I-RES", "I-ORDER", "I-STATUS", "I-WAL", "I-FENCE"),
     ),
     Mutant(
         "adopted_by_pid_only", LIVES,

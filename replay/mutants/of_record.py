@@ -23,7 +23,6 @@ CHANCE: Final = "circus.bus.chance"
 CODEC: Final = "circus.bus.codec"
 OUTSIDE: Final = "circus.bus.outside"
 RUNTIME: Final = "circus.arbiter.runtime"
-PROJECTION: Final = "circus.arbiter.projection"
 
 RECORD: Final = (
     Mutant(
@@ -50,7 +49,7 @@ RECORD: Final = (
         "duplicate_command_executed", PAST,
         "an input that was answered before a crash is given again",
         "        while inbox and inbox[0].seq <= record.cause:\n", "        while False:\n",
-        ("I-DET", "I-CMD-OUT", "I-MAX", "I-FOLD"),
+        ("I-DET", "I-CMD-OUT", "I-FENCE", "I-FOLD"),
     ),
     Mutant(
         "input_lost_in_a_crash", PAST,
@@ -172,11 +171,5 @@ RECORD: Final = (
         "        memory.gap(lost_from)\n"
         "        return None\n",
         ("I-DEGRADE",),
-    ),
-    Mutant(
-        "projection_forgets", PROJECTION,
-        "queries do not hear of an exit",
-        "            events.ProcessExited: self._exited,\n", "",
-        ("I-SUBSTATE", "I-QUERY"),
     ),
 )  # fmt: skip
