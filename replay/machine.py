@@ -29,6 +29,8 @@ from circus.replay.sim_clock import Stops
 from circus.replay.sim_core import MakeExchange, MakeReaper, Silence, SimCore, Surroundings, Tally
 from circus.replay.sim_disk import SimDisk
 from circus.replay.sim_keeper import MakeChildren, SimKeeper
+from circus.replay.sim_kernel import MakeLives
+from circus.replay.sim_lives import Lives
 from circus.replay.truth import Fact
 
 SIGKILL: Final = 9
@@ -47,6 +49,7 @@ class Cast:
     make_children: MakeChildren = Children
     make_reaper: MakeReaper = Reaper
     make_exchange: MakeExchange = SimExchange
+    make_lives: MakeLives = Lives
     checkers: Callable[[Truth], Sequence[Checker]] = every_checker
 
 
@@ -69,7 +72,7 @@ class Machine:
         self._bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
         self._segment_bytes_max = agenda.chance.choice(SEGMENT_SIZES)
-        self.keeper = SimKeeper(agenda, self, cast.make_children)
+        self.keeper = SimKeeper(agenda, self, cast.make_children, cast.make_lives)
         agenda.coverage.expect(*FAULTS)
 
     # --- what the keeper asks (replay.sim_keeper.Host) --------------------------------------------
@@ -123,7 +126,7 @@ class Machine:
         self.boots += 1
         self.stops = Stops(agenda)
         self._bus = SimBus(agenda)
-        self.keeper = SimKeeper(agenda, self, self.cast.make_children)
+        self.keeper = SimKeeper(agenda, self, self.cast.make_children, self.cast.make_lives)
         self._begin_truth()
         if self.ended is None and self._configured is not None:
             self.switch_on()

@@ -25,7 +25,8 @@ from circus.process.stop_plans import NOTHING_DUE
 from circus.replay.agenda import Agenda
 from circus.replay.coverage import Coverage
 from circus.replay.sim_bus import SimLink
-from circus.replay.sim_kernel import SimKernel
+from circus.replay.sim_kernel import MakeLives, SimKernel
+from circus.replay.sim_lives import Lives
 from circus.replay.truth import CoreLost, Fact, Noted, Obeyed, Settled, Told
 
 KEEPER_PID: Final = 1
@@ -64,9 +65,12 @@ class SimCoreLife(CoreLife):
 class SimKeeper:
     """Parent of everything in one boot. Implements process.keeping.Loop and the kernel's Agenda."""
 
-    def __init__(self, agenda: Agenda, host: Host, make_children: MakeChildren) -> None:
+    def __init__(
+        self, agenda: Agenda, host: Host, make_children: MakeChildren,
+        make_lives: MakeLives = Lives,
+    ) -> None:  # fmt: skip
         self.agenda = agenda
-        self.kernel = SimKernel(self)
+        self.kernel = SimKernel(self, make_lives)
         self.children = make_children(self.kernel, self.tell)
         self.link: SimLink | None = None
         self.core = SimCoreLife(host.core_killed)

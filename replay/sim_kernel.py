@@ -20,7 +20,7 @@ from circus.process.fast_road import SpawnFailed
 from circus.process.kernel import Child, Orphan
 from circus.process.launch import Launch
 from circus.process.linux import Ending
-from circus.replay.scripts import NotExecutable, Script, script_of
+from circus.replay.scripts import NotExecutable, Script
 from circus.replay.sim_kin import KEEPER, ZOMBIE, Process, below
 from circus.replay.sim_lives import Host, Lives
 from circus.replay.sim_processes import ProcessTable
@@ -37,6 +37,8 @@ from circus.replay.truth import Forked, Misused, OrphanReaped, Reaped, Signalled
 
 PIDFD_FIRST: Final = 1000
 
+MakeLives = Callable[[Host], Lives]
+
 TARGETS: Final[Mapping[str, Callable[[Process], list[Process]]]] = {
     "process": lambda process: [process],
     "children": lambda process: list(process.children),
@@ -49,11 +51,11 @@ TARGETS: Final[Mapping[str, Callable[[Process], list[Process]]]] = {
 class SimKernel:
     """The keeper's kernel. `lives.weather` says what goes wrong; at first nothing does."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, make_lives: MakeLives = Lives) -> None:
         self.host = host
         self.agenda = host.agenda
         self.agenda.coverage.expect(*KERNEL_FAULTS)
-        self.lives = Lives(host)
+        self.lives = make_lives(host)
         self.table = self.lives.table
         self.processes = self.table.processes  # by serial, zombies included
 
@@ -176,7 +178,7 @@ class SimKernel:
 
     def _script_of(self, launch: Launch) -> Script:
         try:
-            script = script_of(launch.argv, self.agenda.chance)
+            script = self.lives.script_of(launch)
         except NotExecutable as error:
             raise SpawnFailed(error.step, error.errno) from error
         if self.lives.calm and (script.lifetime is not None or script.forks_every):

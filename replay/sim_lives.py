@@ -10,8 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final, Protocol
 
+from circus.process.launch import Launch
 from circus.replay.agenda import Agenda
-from circus.replay.scripts import Script
+from circus.replay.scripts import Script, script_of
 from circus.replay.sim_kin import KEEPER, STOPPED, UNINTERRUPTIBLE, ZOMBIE, Act, Process
 from circus.replay.sim_processes import ProcessTable, Witness
 from circus.replay.sim_signals import ENDING, KILL, STOP
@@ -60,6 +61,10 @@ class Lives(Witness):
         self.table = ProcessTable(self, self.agenda.coverage.edges)
         self._faults = self.agenda.coverage.faults
         self._sigchld_due = False
+
+    def script_of(self, launch: Launch) -> Script:
+        """What the program that is to be started will do. Raises NotExecutable."""
+        return script_of(launch.argv, self.agenda.chance)
 
     def begin(self, process: Process) -> None:
         """The first instruction of its program."""
