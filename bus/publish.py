@@ -88,14 +88,17 @@ class EventStream:
         for _ in range(SUBSCRIPTIONS_PER_WAKE):
             if not readable(self._events):
                 return
-            message = self._events.recv()
-            asked, topic = message[:1] == b"\x01", message[1:]
-            if is_barrier(topic):
-                if asked:
-                    self._send(barrier_message(topic, self.header()))
-            else:
-                # A peer may leave what it never joined.
-                self.listeners = max(0, self.listeners + (1 if asked else -1))
+            self.subscribed(self._events.recv())
+
+    def subscribed(self, message: bytes) -> None:
+        """One subscription of one peer, or its end, as XPUB words it."""
+        asked, topic = message[:1] == b"\x01", message[1:]
+        if is_barrier(topic):
+            if asked:
+                self._send(barrier_message(topic, self.header()))
+        else:
+            # A peer may leave what it never joined.
+            self.listeners = max(0, self.listeners + (1 if asked else -1))
 
     def next_beat(self) -> Nanoseconds | None:
         """Boot ns of the next heartbeat; None while nobody listens."""

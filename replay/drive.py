@@ -24,6 +24,7 @@ from circus.replay.agenda import Dice
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM, DiskWeather
 from circus.replay.sim_clock import ClockWeather, trouble_clocks
+from circus.replay.sim_network import BusWeather
 from circus.replay.sim_spawn import KernelWeather
 from circus.replay.world import Cast, World
 
@@ -60,6 +61,7 @@ class Weather:
     clock: ClockWeather
     kernel: KernelWeather
     disk: DiskWeather
+    bus: BusWeather
 
     @classmethod
     def drawn(cls, chance: Dice, steps: int) -> Weather:
@@ -72,6 +74,7 @@ class Weather:
         return cls(
             **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
             disk=DiskWeather.drawn(chance) if chance.random() < 0.5 else CALM,
+            bus=BusWeather.drawn(chance),
         )  # fmt: skip
 
 
@@ -92,12 +95,24 @@ def drive(
     world.configure(wishes.specs(chance, ageless=mode == "liveness"))
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
+    invite(world, weather.bus)
     world.agenda.coverage.expect(*machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS)
     play(world, weather, steps)
     if world.ended is None:
         ENDS[mode](world)
     world.examine()
     return world
+
+
+def invite(world: World, weather: BusWeather) -> None:
+    """Strangers: none in half of the worlds, some clients and subscribers in the others."""
+    chance = world.agenda.chance
+    world.strangers.change_weather(weather)
+    if chance.random() < 0.5:
+        world.strangers.invite(
+            clients=chance.randrange(4), subscribers=chance.randrange(3),
+            listeners=chance.randrange(2),
+        )  # fmt: skip
 
 
 def play(world: World, weather: Weather, steps: int) -> None:

@@ -28,9 +28,11 @@ from circus.replay.sim_bus import SimBus, SimExchange, SimLink
 from circus.replay.sim_clock import Stops
 from circus.replay.sim_core import MakeExchange, MakeReaper, Silence, SimCore, Surroundings, Tally
 from circus.replay.sim_disk import SimDisk
+from circus.replay.sim_front import SimOptions
 from circus.replay.sim_keeper import MakeChildren, SimKeeper
 from circus.replay.sim_kernel import MakeLives
 from circus.replay.sim_lives import Lives
+from circus.replay.strangers import Strangers
 from circus.replay.truth import Fact
 
 SIGKILL: Final = 9
@@ -69,6 +71,8 @@ class Machine:
         self.boots = 1
         self.tally = Tally(Silence())
         self.stops = Stops(agenda)
+        self.options = SimOptions(lambda: self.configuration)
+        self.strangers = Strangers(agenda, self._turn, self.happened)
         self._bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
         self._segment_bytes_max = agenda.chance.choice(SEGMENT_SIZES)
@@ -128,6 +132,7 @@ class Machine:
         self._bus = SimBus(agenda)
         self.keeper = SimKeeper(agenda, self, self.cast.make_children, self.cast.make_lives)
         self._begin_truth()
+        self.strangers.lose_power()
         if self.ended is None and self._configured is not None:
             self.switch_on()
 
@@ -180,7 +185,8 @@ class Machine:
         if self._starting is not link:
             return  # It was killed before it came to that.
         around = Surroundings(
-            agenda=self.agenda, disk=self.disk, bus=self._bus, boot_id=f"boot-{self.boots}",
+            agenda=self.agenda, disk=self.disk, bus=self._bus, network=self.strangers.network,
+            options=self.options, boot_id=f"boot-{self.boots}",
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,
@@ -224,6 +230,7 @@ class Machine:
             self.holed()
             self._bus = SimBus(self.agenda)  # The next core may have the same incarnation.
         self.core = self._starting = None
+        self.strangers.network.fall_silent()
         self.stops.forget()
         self.disk.lose_process()
         self.keeper.lose_core(code, signum)

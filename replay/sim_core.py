@@ -13,9 +13,11 @@ from typing import Any, Final, Protocol
 import attr
 
 from circus.arbiter.launches import Launches
+from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.runtime import Ports, Runtime, recover
 from circus.arbiter.upkeep import Upkeep
+from circus.arbiter.verbs import Options
 from circus.bus import commands, events
 from circus.bus.cursor_errors import Damaged
 from circus.bus.ledger import SEGMENT_BYTES_MAX, Ledger
@@ -28,6 +30,8 @@ from circus.replay.agenda import Agenda, SimClock
 from circus.replay.edges import Edges
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
 from circus.replay.sim_disk import SimDisk
+from circus.replay.sim_front import SimFront
+from circus.replay.sim_network import Network
 from circus.replay.sim_syncer import SimSyncer
 
 DIRECTORY: Final = "ledger"
@@ -56,6 +60,21 @@ class Silence:
         """Losing it is allowed."""
 
 
+class Both:
+    """Counts what is published, and tells it to whoever listens."""
+
+    def __init__(self, tally: Publisher, stream: Publisher) -> None:
+        self._tally = tally
+        self._stream = stream
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """One after the other."""
+        self._tally.publish(frames, chains, first_seq)
+        self._stream.publish(frames, chains, first_seq)
+
+
 class Tally:
     """Counts decisions of production code: each is a frame, appended and delivered by now."""
 
@@ -78,6 +97,8 @@ class Surroundings:
     agenda: Agenda
     disk: SimDisk
     bus: SimBus
+    network: Network
+    options: Options
     boot_id: str
     pid: int
     configure: commands.ArbiterConfigure
@@ -105,16 +126,22 @@ class SimCore:
             segment_bytes_max=around.segment_bytes_max,
         )  # fmt: skip
         self._edges = Edges(around.agenda.coverage)
-        self.past, self.projection = self._recovered(observer)
+        self.past, self.projection, outcomes = self._recovered(observer)
         self._rebase(self.past)
         syncer = SimSyncer(around.agenda, around.disk)
         self.ledger.attach(syncer)
+        self.front = SimFront(
+            around.network, self.ledger, self._clock, self.past.incarnation + 1, syncer=syncer
+        )
         self.seed = around.agenda.chance.getrandbits(64)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
         self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
         self._edges.counting = True
-        self.runtime.switchboard.observers += [observer, self.projection, self._edges]
+        switchboard = self.runtime.switchboard
+        switchboard.observers += [observer, self.projection, self._edges]
+        switchboard.watch(outcomes.observe, outcomes.watches)
         self._begin()
+        self.front.serve(self.runtime, self.projection, outcomes, around.options)
 
     @property
     def incarnation(self) -> int:
@@ -125,9 +152,13 @@ class SimCore:
         """One wake-up, as the engine has it."""
         self.runtime.reaper.receive()
         self.runtime.pump()
+        if self.front.receive():
+            self.runtime.pump()
         if not self._ready and self.runtime.awake:
             self._say_ready()
-        self.safe = self.upkeep.settle(self._clock.now())
+        now = self._clock.now()
+        self.safe = self.upkeep.settle(now)
+        self.front.settle(self.safe, now)
         if self.runtime.ended:
             self.ended = 0
             self._finish(self.ended)
@@ -141,7 +172,9 @@ class SimCore:
         boot = self._around.agenda.boot
         timer, mail = self.runtime.next_due(), self._around.bus.next_due(self.incarnation, boot)
         retry = self.upkeep.retry_due or None
-        dues = [max(due, boot) for due in (timer, mail, retry) if due is not None]
+        dues = [
+            max(due, boot) for due in (timer, mail, retry, self.front.next_due()) if due is not None
+        ]
         return min(dues, default=None)
 
     def _ports(self) -> Ports:
@@ -151,7 +184,7 @@ class SimCore:
             ledger=self.ledger,
             clock=self._clock,
             exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
-            publisher=around.publisher,
+            publisher=Both(around.publisher, self.front.stream),
             reaper=lambda say: around.make_reaper(self.link, launches.of, say),
         )
 
@@ -168,14 +201,14 @@ class SimCore:
         runtime.begin((Draft(started), *self._findings()))
         runtime.configure(self._around.configure)
 
-    def _recovered(self, observer: Observer) -> tuple[Past, Projection]:
+    def _recovered(self, observer: Observer) -> tuple[Past, Projection, Outcomes]:
         """As arbiter.wiring does it: folded from behind the last hole, if there is one."""
         after = 0
         while True:
-            projection = Projection()
-            observers = (observer, self._edges, projection)
+            projection, outcomes = Projection(), Outcomes()
+            observers = (observer, self._edges, projection, outcomes)
             try:
-                return recover(self.ledger, observers, after), projection
+                return recover(self.ledger, observers, after), projection, outcomes
             except Damaged as hole:
                 after = hole.lost_to
                 self._around.holed()
@@ -200,7 +233,9 @@ class SimCore:
     def _finish(self, code: int) -> None:
         self.runtime.say((Draft(events.CoreStopped("asked to")),))
         self.runtime.pump()
-        self.ledger.sync(self._clock.now())
+        now = self._clock.now()
+        self.ledger.sync(now)
+        self.front.settle(self.ledger.head, now)
         self.link.send([("stopping", code)])
         self.link.flush()
 

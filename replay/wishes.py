@@ -54,7 +54,10 @@ def command(world: World, chance: Dice) -> None:
     """Something that an operator may wish."""
     name, properties = chance.choice(WISHES)
     drawn = {key: draw(chance) for key, draw in properties.items()}
-    world.command(name, **drawn)
+    if world.strangers.clients:
+        world.strangers.ask(name, drawn)
+    else:
+        world.command(name, **drawn)
 
 
 def kill(world: World, chance: Dice) -> None:

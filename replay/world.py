@@ -47,7 +47,7 @@ class World(Machine):
     """One machine with one daemon on it, an operator, and bad luck."""
 
     def __init__(self, seed: int, cast: Cast | None = None, agenda: Agenda | None = None) -> None:
-        super().__init__(agenda or Agenda(seed), cast or Cast())
+        super().__init__(Agenda(seed) if agenda is None else agenda, cast or Cast())
         self._examined = 0
 
     # --- what an operator does --------------------------------------------------------------------
@@ -55,7 +55,7 @@ class World(Machine):
     def configure(self, specs: Sequence[Mapping[str, Any]], **settings: Any) -> None:
         """The configuration file; read at every start of the core."""
         first = self._configured is None
-        whole = tuple(to_data(_spec(one)) for one in specs)
+        whole = tuple(to_data(WatcherSpec(**one)) for one in specs)
         self._configured = commands.ArbiterConfigure(whole, {"warmup_delay": 0, **settings})
         if first and self.ended is None:
             self.switch_on()
@@ -69,7 +69,7 @@ class World(Machine):
         if core is None or self.ended is not None:
             return False
         try:
-            wished = wish(verb, properties, core.projection, _Options(self.configuration))
+            wished = wish(verb, properties, core.projection, self.options)
         except Refusal:
             return False
         if isinstance(wished, Answered):
@@ -131,6 +131,7 @@ class World(Machine):
         """Faults are over: the world comes to rest, and what must be true at rest is."""
         self.agenda.crash_at = None
         self.disk.change_weather(CALM)
+        self.strangers.become_calm()
         self.keeper.kernel.become_calm()
         self.run_for(SETTLE_NS)
         self._come_to_rest()
@@ -183,26 +184,6 @@ class World(Machine):
         if self.core is core:
             core.ask(draft)
             self._turn()
-
-
-class _Options:
-    """What the wire says about options, without a vault or a file."""
-
-    def __init__(self, configure: commands.ArbiterConfigure) -> None:
-        self._configure = configure
-
-    def changes(self, options: Mapping[str, Any], current: WatcherSpec) -> dict[str, Any]:
-        return dict(options)
-
-    def addition(self, options: Mapping[str, Any]) -> WatcherSpec:
-        return _spec(options)
-
-    def configuration(self) -> commands.ArbiterConfigure:
-        return self._configure
-
-
-def _spec(options: Mapping[str, Any]) -> WatcherSpec:
-    return WatcherSpec(**options)
 
 
 __all__ = ["Cast", "Violation", "World"]
