@@ -26,6 +26,20 @@ END_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.002
 
 
+# What a core does with its configuration before anything else.
+COMPILE: Final = """
+import os, sys
+from circus.arbiter.config_cache import load_cached
+from circus.bus.vault import Vault
+from circus.places import prepare
+state, config = sys.argv[1:]
+places = prepare(state, config, os.environ)
+vault = Vault.open(places.vault)
+load_cached(config, os.environ, vault=vault, cache=f"{places.state}/configuration")
+vault.save()
+"""
+
+
 class CannotMeasure(Exception):
     """A contestant did not do what was asked of it in time."""
 
@@ -185,6 +199,16 @@ class Ours(Contestant):
         self.stage.births.drain()
         self.stage.notes.append(readback.check_story(self.state, self.stage.births.heard))
         return True
+
+
+class OursAgain(Ours):
+    """A start that finds its configuration compiled (ADR-0042), as every start but the first."""
+
+    def command(self) -> list[str]:
+        command = super().command()
+        words = [str(self.state), str(self.stage.folder / "bench.toml")]
+        subprocess.run([ours.program("python"), "-c", COMPILE, *words], check=True)
+        return command
 
 
 class OursMemory(Ours):

@@ -10,6 +10,7 @@ from bench.items import (
     cold_start,
     ctl_status,
     idle,
+    imports,
     ledger,
     mass_death,
     memory,
@@ -23,7 +24,8 @@ from bench.items import (
 from bench.stage import Item
 
 ALL: Final[tuple[Item, ...]] = (
-    *cold_start.ITEMS, *reaction.ITEMS, *anatomy.ITEMS, *mass_death.ITEMS, *churn.ITEMS,
-    *idle.ITEMS, *stop.ITEMS, *round_trip.ITEMS, *ctl_status.ITEMS, *switchboard.ITEMS,
-    *stream.ITEMS, *ledger.ITEMS, *memory.ITEMS, *prices.ITEMS,
+    *cold_start.ITEMS, *imports.ITEMS, *reaction.ITEMS, *anatomy.ITEMS,
+    *mass_death.ITEMS, *churn.ITEMS, *idle.ITEMS, *stop.ITEMS, *round_trip.ITEMS,
+    *ctl_status.ITEMS, *switchboard.ITEMS, *stream.ITEMS, *ledger.ITEMS,
+    *memory.ITEMS, *prices.ITEMS,
 )  # fmt: skip
