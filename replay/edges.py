@@ -53,7 +53,7 @@ _OVER: Final = frozenset(phase for phase, row in LIFE.items() if not row)
 
 
 class Edges:
-    """Follows all lives of one ledger. The past is learnt first, and counts only once `counting`."""
+    """Follows all lives of one ledger. What is past is learnt, and not counted."""
 
     def __init__(self, coverage: Coverage) -> None:
         self.counting = False

@@ -11,7 +11,6 @@ Some are long, so that what grows with a history is seen to grow.
 from __future__ import annotations
 
 import gc
-import random
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from circus.replay.agenda import Dice
 from circus.replay.checkers import Violation
 from circus.replay.coverage import Coverage
 from circus.replay.drive import drive
@@ -39,7 +39,7 @@ FAILED_BEFORE: Final = Path(__file__).resolve().parents[1] / "tests/sim/failing_
 class Errand(NamedTuple):
     """One world to be run."""
 
-    index: int
+    number: int
     seed: int
     steps: int
     mode: str | None = None
@@ -62,7 +62,7 @@ def errands(seed: int) -> Iterator[Errand]:
     index = 0
     while True:
         digest = blake2b(f"{seed}/{index}".encode(), digest_size=4).digest()
-        chance = random.Random(digest)
+        chance = Dice(digest)
         short = chance.randrange(*SHORT_STEPS)
         steps = LONG_STEPS if index and chance.random() < LONG_SHARE else short
         yield Errand(index, int.from_bytes(digest, "big"), steps)
@@ -98,7 +98,7 @@ def run(errand: Errand) -> Outcome:
 def _outcome(errand: Errand, world: World, failure: str, invariant: str) -> Outcome:
     return Outcome(
         errand, world.steps, failure, invariant, world.agenda.coverage, world.calls(),
-        world.digest() if 0 <= errand.index < TRACED_WORLDS else "",
+        world.digest() if 0 <= errand.number < TRACED_WORLDS else "",
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ class Sum:
         if outcome.failure:
             self.failures.append(outcome)
         if outcome.digest:
-            self._traced[outcome.errand.index] = outcome.digest
+            self._traced[outcome.errand.number] = outcome.digest
 
     @property
     def traced(self) -> bool:

@@ -57,7 +57,7 @@ def test_every_order_of_a_small_story_is_tried() -> None:
     """Without a bound: every subset of its messages may be late."""
     found = explore(Story(ONE, one_dies, steps=4), late_max=99)
 
-    assert 2 ** found.choices >= found.runs > 2 * found.choices
+    assert 2**found.choices >= found.runs > 2 * found.choices
 
 
 def test_a_crash_at_every_touch_in_every_order_ends_the_same() -> None:

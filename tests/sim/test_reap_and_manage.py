@@ -7,25 +7,23 @@ Never:     sleeps, forks, mocks.
 
 from __future__ import annotations
 
-import signal
-from typing import Any
+import os
+from typing import Any, Final
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from circus.replay import strategies as drawn
 from circus.replay.world import World
 
 # The long profiles take minutes on a machine that is busy with other tests.
 pytestmark = pytest.mark.timeout(900)
 
-NAMES = st.sampled_from(["web", "single"])
-SIGNALS = st.sampled_from([signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT])
-PROGRAMS = st.sampled_from(
-    ["steady", "moody", "stubborn", "slow 1", "exits 1 0.3", "instant 3", "parent 2 1", "daemon"]
-)
-SECOND = 1_000_000_000
+NAMES: Final = ("web", "single")
+STEPS: Final = 60
+EXAMPLES_CI: Final = 300
 
 
 class ReapAndManage(RuleBasedStateMachine):
@@ -33,86 +31,30 @@ class ReapAndManage(RuleBasedStateMachine):
 
     @initialize(
         seed=st.integers(0, 2**32 - 1),
-        program=PROGRAMS,
-        numprocesses=st.integers(0, 4),
-        grace=st.sampled_from([0, SECOND // 10, SECOND]),
-        leftovers=st.sampled_from(["kill", "leave"]),
+        web=drawn.specs("web"),
+        single=drawn.specs("single", singleton=True, numprocesses=1),
     )
-    def begin(self, seed: int, **options: Any) -> None:
+    def begin(self, seed: int, web: dict[str, Any], single: dict[str, Any]) -> None:
         self.world = World(seed)
         self.world.truth.repeat = "the example that Hypothesis prints"
-        grace = options.pop("grace")
-        common = {
-            "cmd": options.pop("program"), "leftovers": options.pop("leftovers"),
-            "graceful_timeout": grace, "backoff": SECOND // 20, "max_retry": -1,
-        }  # fmt: skip
-        self.world.configure(
-            [
-                {"name": "web", **common, **options},
-                {"name": "single", "singleton": True, **common},
-            ]
-        )
+        self.world.configure([web, single])
         self.world.run(40)
 
-    @rule(steps=st.integers(1, 40))
-    def let_things_happen(self, steps: int) -> None:
-        self.world.run(steps)
+    @rule(happenings=st.integers(1, 40))
+    def let_things_happen(self, happenings: int) -> None:
+        self.world.run(happenings)
 
     @rule(milliseconds=st.integers(1, 3000))
     def let_time_pass(self, milliseconds: int) -> None:
-        self.world.run_for(milliseconds * 1_000_000)
+        self.world.run_for(milliseconds * drawn.MS)
 
-    @rule(name=NAMES, verb=st.sampled_from(["start", "stop", "restart", "manage", "retry", "kill"]))
-    def ask(self, verb: str, name: str) -> None:
-        self.world.command(verb, name=name)
+    @rule(wish=drawn.wishes(NAMES))
+    def ask(self, wish: drawn.Wish) -> None:
+        wish.make(self.world)
 
-    @rule(
-        name=NAMES,
-        how=st.fixed_dictionaries({"graceful": st.booleans(), "sequential": st.booleans()}),
-    )
-    def reload(self, name: str, how: dict[str, bool]) -> None:
-        self.world.command("reload", name=name, **how)
-
-    @rule(verb=st.sampled_from(["incr", "decr"]), nb=st.integers(0, 3))
-    def resize(self, verb: str, nb: int) -> None:
-        self.world.command(verb, name="web", nb=nb)
-
-    @rule(
-        options=st.one_of(
-            st.fixed_dictionaries({"numprocesses": st.integers(0, 4)}),
-            st.fixed_dictionaries({"graceful_timeout": st.integers(0, SECOND)}),
-            st.fixed_dictionaries({"respawn": st.booleans()}),
-            st.fixed_dictionaries({"cmd": PROGRAMS}),
-        )
-    )
-    def change(self, options: dict[str, Any]) -> None:
-        self.world.command("set", name="web", options=options)
-
-    @rule(index=st.integers(0, 20), signum=SIGNALS)
-    def kill_somebody(self, index: int, signum: int) -> None:
-        living = self.world.keeper.kernel.living()
-        if living:
-            self.world.kill(living[index % len(living)].pid, int(signum))
-
-    @rule(signum=st.sampled_from([signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL]))
-    def signal_all(self, signum: int) -> None:
-        self.world.command("signal", name="web", signum=int(signum), recursive=True)
-
-    @rule(calls=st.integers(1, 200))
-    def crash_soon(self, calls: int) -> None:
-        self.world.crash_at(calls)
-
-    @rule()
-    def crash_now(self) -> None:
-        self.world.crash()
-
-    @rule()
-    def cut_the_power(self) -> None:
-        self.world.cut_power()
-
-    @rule(rate=st.sampled_from([0.0, 0.3, 1.0]))
-    def let_spawns_fail(self, rate: float) -> None:
-        self.world.keeper.kernel.lives.weather.spawn_fault = rate
+    @rule(fault=drawn.faults)
+    def have_bad_luck(self, fault: drawn.Fault) -> None:
+        fault.make(self.world)
 
     def teardown(self) -> None:
         self.world.settle()
@@ -120,4 +62,7 @@ class ReapAndManage(RuleBasedStateMachine):
 
 
 TestReapAndManage = ReapAndManage.TestCase
-TestReapAndManage.settings = settings(stateful_step_count=50)
+TestReapAndManage.settings = settings(
+    stateful_step_count=STEPS,
+    max_examples=EXAMPLES_CI if os.environ.get("HYPOTHESIS_PROFILE") == "ci" else 40,
+)
