@@ -5,15 +5,16 @@ Known by:  replay.sim_keeper and replay.world; the keeper's logic calls it in pl
 Never:     decides when anything happens: it asks the world's agenda.
 
 Layers, each of which can be read by itself: `sim_signals` (what a signal does to one process),
-`sim_kin` (groups, sessions, pids), `sim_processes` (what Linux does; compared with it, call by
-call, by tests/sim/test_kernel_differential.py), `sim_lives` (what programs do) and `sim_spawn`
+`sim_kin` (groups, sessions, pids), `sim_ends`, `sim_processes` and `sim_waits` (what Linux does;
+compared with it, call by call, by tests/sim/test_kernel_differential.py), `sim_scopes` (whom the
+keeper signals), `sim_lives` (what programs do), `sim_notices` (who hears of it) and `sim_spawn`
 (what goes wrong). A pidfd names a process and not a pid; its inode is the process's serial.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Final
 
 from circus.process.fast_road import SpawnFailed
@@ -21,10 +22,11 @@ from circus.process.kernel import Child, Orphan
 from circus.process.launch import Launch
 from circus.process.linux import Ending
 from circus.replay.scripts import NotExecutable, Script
-from circus.replay.sim_kin import KEEPER, ZOMBIE, Process, below
-from circus.replay.sim_lives import Host, Lives
-from circus.replay.sim_processes import ProcessTable
-from circus.replay.sim_signals import KILL, SIGNUM_MAX
+from circus.replay.sim_kin import KEEPER, ZOMBIE, Process
+from circus.replay.sim_lives import Lives
+from circus.replay.sim_notices import Host
+from circus.replay.sim_scopes import Post
+from circus.replay.sim_signals import KILL
 from circus.replay.sim_spawn import (
     EXEC_HANG_MAX,
     EXEC_HANGS,
@@ -39,14 +41,6 @@ PIDFD_FIRST: Final = 1000
 
 MakeLives = Callable[[Host], Lives]
 
-TARGETS: Final[Mapping[str, Callable[[Process], list[Process]]]] = {
-    "process": lambda process: [process],
-    "children": lambda process: list(process.children),
-    "family": lambda process: [process, *process.children],
-    "tree": lambda process: [process, *below(process)],
-    "descendants": below,
-}
-
 
 class SimKernel:
     """The keeper's kernel. `lives.weather` says what goes wrong; at first nothing does."""
@@ -57,7 +51,9 @@ class SimKernel:
         self.agenda.coverage.expect(*KERNEL_FAULTS)
         self.lives = make_lives(host)
         self.table = self.lives.table
+        self.notices = self.lives.notices
         self.processes = self.table.processes  # by serial, zombies included
+        self._post = Post(host, self.table)
 
     # --- the Protocol -----------------------------------------------------------------------------
 
@@ -70,23 +66,23 @@ class SimKernel:
         if fault is not None:
             agenda.coverage.faults[fault.name] += 1
             raise SpawnFailed(fault.step, fault.errno)
-        process = _started(self.table, launch, self._script_of(launch), lives.tick())
-        if lives.struck(lives.weather.exec_hang, EXEC_HANGS):
+        process = _started(lives, launch)
+        if self.notices.struck(lives.weather.exec_hang, EXEC_HANGS):
             agenda.pause(agenda.chance.randrange(EXEC_HANG_MAX))
         self.host.happened(Forked(process.serial, process.pid))
         lives.begin(process)
         lives.perhaps_kill_early(process)
-        lives.perhaps_disturb()
+        self.notices.perhaps_disturb()
         return Child(process.pid, process.pidfd, process.started, process.serial)
 
     def watch(self, child: Child) -> None:
-        self.lives.watched.add(child.pidfd)
+        self.notices.watched.add(child.pidfd)
         process = self.processes.get(child.inode)
         if process is not None and process.state == ZOMBIE:
             self.host.readable(child.pidfd)
 
     def unwatch(self, child: Child) -> None:
-        self.lives.watched.discard(child.pidfd)
+        self.notices.watched.discard(child.pidfd)
 
     def peek(self, child: Child) -> Ending | None:
         process = self.processes.get(child.inode)
@@ -104,7 +100,7 @@ class SimKernel:
             self.host.happened(Misused("reap of a living process", child.pid))
             return
         members = self.table.kin.members(process.pid, sessions=True)
-        self.table.release(process)
+        self.table.ends.release(process)
         self.host.happened(
             Reaped(process.serial, process.pid, tuple(one.serial for one in members))
         )
@@ -116,16 +112,8 @@ class SimKernel:
         if process is None:
             self.host.happened(Signalled(0, child.pid, signum, child.inode, self.agenda.boot))
             return (), errno.ESRCH
-        self.lives.perhaps_disturb()
-        if scope == "group":
-            return self._signal_group(process, signum)
-        targets = TARGETS[scope](process)
-        if scope != "process" and child_pid is not None:
-            if child_pid not in (one.pid for one in process.children):
-                return (), errno.ESRCH
-            if scope == "children":
-                targets = [one for one in targets if one.pid == child_pid]
-        return self._signal_each(targets, signum, process.serial)
+        self.notices.perhaps_disturb()
+        return self._post.scope(process, signum, scope, child_pid)
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
         children = self.table.keeper.children
@@ -139,7 +127,7 @@ class SimKernel:
             self.host.happened(Misused("kill of leftovers after reap", child.pid))
             return ()
         found = self.table.kin.members(process.pid, sessions=True)
-        return self._signal_each([one for one in found if one is not process], KILL, 0)[0]
+        return self._post.each([one for one in found if one is not process], KILL, 0)[0]
 
     def reap_orphans(self, strangers: frozenset[int]) -> list[Orphan]:
         ended: list[Orphan] = []
@@ -147,7 +135,7 @@ class SimKernel:
             process = self.table.kin.by_pid.get(pid)
             if process is None or process.ending is None or process.mother is not self.table.keeper:
                 continue
-            self.table.release(process)
+            self.table.ends.release(process)
             self.host.happened(OrphanReaped(process.serial, pid))
             ended.append(Orphan(pid, process.ending.code, process.ending.signal))
         return ended
@@ -174,53 +162,24 @@ class SimKernel:
         self.lives.calm = True
         self.lives.weather = KernelWeather()
 
-    # --- parts of the calls above -----------------------------------------------------------------
 
-    def _script_of(self, launch: Launch) -> Script:
-        try:
-            script = self.lives.script_of(launch)
-        except NotExecutable as error:
-            raise SpawnFailed(error.step, error.errno) from error
-        if self.lives.calm and (script.lifetime is not None or script.forks_every):
-            return Script()
-        return script
-
-    def _signal_group(self, process: Process, signum: int) -> tuple[tuple[int, ...], int]:
-        members = self.table.kin.members(process.pid, sessions=False)
-        if 0 <= signum <= SIGNUM_MAX:
-            for one in members:
-                self._tell(one, signum, process.serial)
-        failed = self.table.kill_group(process.pid, signum)
-        return ((), failed) if failed else (tuple(one.pid for one in members), 0)
-
-    def _signal_each(
-        self, targets: list[Process], signum: int, root: int
-    ) -> tuple[tuple[int, ...], int]:
-        if targets and not 0 <= signum <= SIGNUM_MAX:
-            return (), errno.EINVAL
-        reached: list[int] = []
-        for one in targets:
-            if one.serial in self.processes:  # Else the signal before has freed it.
-                self._tell(one, signum, root)
-                self.table.kill(one, signum)
-                reached.append(one.pid)
-        return tuple(reached), 0
-
-    def _tell(self, target: Process, signum: int, root: int) -> None:
-        fact = Signalled(target.serial, target.pid, signum, root, self.agenda.boot)
-        self.host.happened(fact)
-
-
-def _started(table: ProcessTable, launch: Launch, script: Script, tick: int) -> Process:
+def _started(lives: Lives, launch: Launch) -> Process:
     """Fork, a session of its own, exec. Raises SpawnFailed."""
+    table = lives.table
+    try:
+        script = lives.script_of(launch)
+    except NotExecutable as error:
+        raise SpawnFailed(error.step, error.errno) from error
+    if lives.calm and (script.lifetime is not None or script.forks_every):
+        script = Script()
     uid = uid_of(launch, table.keeper.uid)
     refuse_too_long(launch)
     try:
-        process = table.fork(table.keeper, script, tick)
+        process = table.fork(table.keeper, script, lives.tick())
     except BlockingIOError as error:
         raise SpawnFailed("fork", errno.EAGAIN) from error
     table.kin.setsid(process)
-    table.exec(process)
+    process.exec()
     process.uid = uid
     process.pidfd = PIDFD_FIRST + process.serial
     return process

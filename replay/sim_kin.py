@@ -61,6 +61,17 @@ class Process:
     continued: bool = False  # and nobody has waited for that
     overdue: list[Act] = attr.Factory(list)  # what it does when it runs again
 
+    def exec(self) -> None:
+        """Another program in the same process."""
+        self.executed = True
+        self.signals.exec()
+
+    def stop(self, signum: int) -> None:
+        self.state, self.stop_signal, self.continued = STOPPED, signum, False
+
+    def go_on(self) -> None:
+        self.state, self.stop_signal, self.continued = RUNNING, 0, True
+
 
 class Kin:
     """Pids, which go round in a small range, and the groups and sessions that keep them in use."""

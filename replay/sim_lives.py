@@ -1,6 +1,6 @@
-"""Room: replay -- programs at work in the simulated kernel, and who hears of what they do.
+"""Room: replay -- programs at work in the simulated kernel.
 
-Knows:     replay.sim_processes, replay.scripts, replay.sim_spawn (the weather), replay.truth.
+Knows:     replay.sim_processes, sim_notices, scripts, sim_spawn (the weather), replay.truth.
 Known by:  replay.sim_kernel.
 Never:     decides about a process what Linux decides: the process table does.
 """
@@ -8,29 +8,21 @@ Never:     decides about a process what Linux decides: the process table does.
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from circus.process.launch import Launch
-from circus.replay.agenda import Agenda
 from circus.replay.scripts import Script, script_of
-from circus.replay.sim_kin import KEEPER, STOPPED, UNINTERRUPTIBLE, ZOMBIE, Act, Process
-from circus.replay.sim_processes import ProcessTable, Witness
+from circus.replay.sim_kin import STOPPED, UNINTERRUPTIBLE, ZOMBIE, Act, Process
+from circus.replay.sim_notices import Host, Notices
+from circus.replay.sim_processes import ProcessTable
 from circus.replay.sim_signals import ENDING, KILL, STOP
 from circus.replay.sim_spawn import (
     DIES_UNBORN,
     DIES_UNTOLD,
     EARLY_DEATH_MAX,
-    PIDFD_LATE,
-    PIDFD_LATE_MAX,
-    SIGCHLD_LATE,
-    SIGCHLD_LATE_MAX,
-    SIGCHLD_MERGED,
-    SIGCHLD_SPURIOUS,
-    TRACED,
-    TRACED_MAX,
     KernelWeather,
 )
-from circus.replay.truth import ClosedStdout, Ended, Fact, Ready
+from circus.replay.truth import ClosedStdout, Ready
 
 TICK_NS: Final = 10_000_000
 BIRTH_DELAY_MAX: Final = 10_000_000
@@ -39,17 +31,7 @@ PAUSE_AFTER_REFUSAL: Final = 10
 FORK_REFUSED: Final = "fork in a worker refused"
 
 
-class Host(Protocol):
-    """What the kernel asks of the keeper's machine."""
-
-    @property
-    def agenda(self) -> Agenda: ...
-    def happened(self, fact: Fact, /) -> None: ...
-    def readable(self, pidfd: int, /) -> None: ...
-    def child_ended(self) -> None: ...
-
-
-class Lives(Witness):
+class Lives:
     """Plays the scripts of all processes. `calm`: nobody ends by himself any more."""
 
     def __init__(self, host: Host) -> None:
@@ -57,13 +39,12 @@ class Lives(Witness):
         self.agenda = host.agenda
         self.calm = False
         self.weather = KernelWeather()
-        self.watched: set[int] = set()  # pidfds
-        self.table = ProcessTable(self, self.agenda.coverage.edges)
+        self.notices = Notices(host, self)
+        self.table = ProcessTable(self.notices, self.agenda.coverage.edges)
         self._faults = self.agenda.coverage.faults
-        self._sigchld_due = False
 
     def script_of(self, launch: Launch) -> Script:
-        """What the program that is to be started will do. Raises NotExecutable."""
+        """What the program that is to be started would do. Raises NotExecutable."""
         return script_of(launch.argv, self.agenda.chance)
 
     def begin(self, process: Process) -> None:
@@ -79,27 +60,15 @@ class Lives(Witness):
         for _ in range(script.children):
             self._later(self.agenda.chance.randrange(1, BIRTH_DELAY_MAX), process, self._bear)
         for delay, act in (
-            (script.stops_after, self._stop_itself),
+            (script.stops_after, partial(self._signal, STOP)),
             (script.stuck_after, self._get_stuck),
             (script.forks_every, self._bear_again),
-            (script.ready_after or None, self._say_ready),
-            (script.closes_stdout_after, self._close_stdout),
+            (script.ready_after or None, partial(self._say, Ready)),
+            (script.closes_stdout_after, partial(self._say, ClosedStdout)),
             (script.lifetime, self._finish),
         ):
             if delay is not None:
                 self._later(delay, process, act)
-
-    def struck(self, rate: float, fault: str) -> bool:
-        """Does this happen now?"""
-        if rate and self.agenda.chance.random() < rate:
-            self._faults[fault] += 1
-            return True
-        return False
-
-    def perhaps_disturb(self) -> None:
-        """A SIGCHLD for nothing: somebody else's child, or a stop that nobody asked about."""
-        if self.struck(self.weather.sigchld_spurious, SIGCHLD_SPURIOUS):
-            self._raise_sigchld()
 
     def perhaps_kill_early(self, process: Process) -> None:
         """No memory: it is killed before its spawn returns, or before anybody is told of it."""
@@ -112,75 +81,14 @@ class Lives(Witness):
         else:
             self._faults[DIES_UNTOLD] += 1
             delay = chance.randrange(EARLY_DEATH_MAX)
-            self.agenda.later(delay, partial(self._kill, process))
-
-    # --- what the table tells (Witness) -----------------------------------------------------------
-
-    def ended(self, process: Process) -> None:
-        assert process.ending is not None, process
-        code, signum, _, _ = process.ending
-        self.host.happened(Ended(process.serial, process.pid, code, signum))
-        if process.pidfd and self.struck(self.weather.traced, TRACED):
-            process.traced = True
-            self.agenda.later(
-                self.agenda.chance.randrange(TRACED_MAX), partial(self.table.detach, process)
-            )
-            if process.pidfd in self.watched:
-                self.host.readable(process.pidfd)  # poll shows what waitid does not yet tell
-
-    def child_ended(self, process: Process) -> None:
-        mother = process.mother
-        assert mother is not None, process
-        if mother.serial == KEEPER:
-            self._raise_sigchld()
-            if process.pidfd in self.watched:
-                self._show(process)
-        elif mother.script.waits:
-            self._when_running(mother, partial(self._wait_for, process))
-
-    def caught(self, process: Process, signum: int) -> None:
-        self.agenda.later(
-            process.script.slowness, partial(self._when_running, process, self._leave)
-        )
-
-    def resumed(self, process: Process) -> None:
-        overdue, process.overdue = process.overdue, []
-        for act in overdue:
-            self._when_running(process, act)
-
-    # --- who hears of an end ----------------------------------------------------------------------
-
-    def _raise_sigchld(self) -> None:
-        """One bit: a second one before the first was taken is none."""
-        if self._sigchld_due:
-            self._faults[SIGCHLD_MERGED] += 1
-        elif self.struck(self.weather.sigchld_late, SIGCHLD_LATE):
-            self._sigchld_due = True
-            self.agenda.later(self.agenda.chance.randrange(SIGCHLD_LATE_MAX), self._sigchld)
-        else:
-            self.host.child_ended()
-
-    def _sigchld(self) -> None:
-        self._sigchld_due = False
-        self.host.child_ended()
-
-    def _show(self, process: Process) -> None:
-        if self.struck(self.weather.pidfd_late, PIDFD_LATE):
-            delay = self.agenda.chance.randrange(PIDFD_LATE_MAX)
-            self.agenda.later(delay, partial(self._show_late, process))
-        else:
-            self.host.readable(process.pidfd)
-
-    def _show_late(self, process: Process) -> None:
-        if process.pidfd in self.watched:
-            self.host.readable(process.pidfd)
+            self.agenda.later(delay, partial(self._signal, KILL, process))
 
     # --- what programs do -------------------------------------------------------------------------
 
     def _later(self, delay: int, process: Process, act: Act) -> None:
-        self.agenda.later(delay, partial(self._when_running, process, act))
+        self.agenda.later(delay, partial(self.when_running, process, act))
 
-    def _when_running(self, process: Process, act: Act) -> None:
+    def when_running(self, process: Process, act: Act) -> None:
         """Now, or when it is continued; never if it has ended."""
         if process.state in (STOPPED, UNINTERRUPTIBLE):
             process.overdue.append(act)
@@ -196,15 +104,12 @@ class Lives(Witness):
         else:
             self.table.kill(process, script.signum)
 
-    def _leave(self, process: Process) -> None:
+    def leave(self, process: Process) -> None:
         """It was asked to, and has taken its time."""
         self.table.exit(process, 0)
 
-    def _stop_itself(self, process: Process) -> None:
-        self.table.kill(process, STOP)
-
-    def _kill(self, process: Process) -> None:
-        self.table.kill(process, KILL)
+    def _signal(self, signum: int, process: Process) -> None:
+        self.table.kill(process, signum)
 
     def _get_stuck(self, process: Process) -> None:
         self.table.hold(process)
@@ -233,16 +138,13 @@ class Lives(Witness):
             pause *= PAUSE_AFTER_REFUSAL
         self._later(pause, mother, self._bear_again)
 
-    def _wait_for(self, child: Process, mother: Process) -> None:
+    def wait_for(self, child: Process, mother: Process) -> None:
         """Unless somebody else has become its parent meanwhile."""
         if child.mother is mother and child.serial in self.table.processes:
-            self.table.release(child)
+            self.table.ends.release(child)
 
-    def _say_ready(self, process: Process) -> None:
-        self.host.happened(Ready(process.serial, process.pid))
-
-    def _close_stdout(self, process: Process) -> None:
-        self.host.happened(ClosedStdout(process.serial, process.pid))
+    def _say(self, what: type[Ready | ClosedStdout], process: Process) -> None:
+        self.host.happened(what(process.serial, process.pid))
 
     def tick(self) -> int:
         """Start times have hundredths of a second: many processes share one."""

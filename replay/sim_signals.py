@@ -133,7 +133,7 @@ class Signals:
         return signum in self.ignored or signum in IGNORED_BY_DEFAULT
 
     def dooms(self, signum: int) -> bool:
-        """Sent to a process that no other signal has woken, it settles the end before it is delivered.
+        """Sent to a process that nothing has woken yet, it settles the end before it is delivered.
 
         So it is for what ends without a core dump; else the first to be delivered decides.
         """

@@ -21,7 +21,8 @@ from circus.replay.agenda import Agenda
 from circus.replay.scripts import Script
 from circus.replay.sim_kernel import SimKernel
 from circus.replay.sim_kin import RUNNING, STOPPED, ZOMBIE, Process
-from circus.replay.sim_processes import NOBODY, waitid
+from circus.replay.sim_processes import NOBODY
+from circus.replay.sim_waits import waitid
 from circus.replay.truth import Fact
 
 HARNESS: Final = -1
@@ -199,7 +200,7 @@ class Model:
         return 0
 
     def _do_exec(self, name: int) -> int:
-        self.table.exec(self._actor(name))
+        self._actor(name).exec()
         self.sleepers.add(name)
         return 0
 
