@@ -236,7 +236,12 @@ def _go_on(state: State, *, warm: bool) -> Drafts:
                 continue
             return _go_on_with(state, number, job, job.body, warm=warm)
         if job.configures:
-            return [_started(number), *_end_if_done(state, number, job)]
+            # What it was to start has been removed meanwhile; others may wait behind it.
+            drafts = [_started(number), *_end_if_done(state, number, job)]
+            return [*drafts, Draft(c.Continue(), ARBITER)]
+        if job.body is not None and not job.waiting and job.asker is not None:
+            # All that it was still to send for has been removed meanwhile.
+            return [_end(number, job), Draft(c.Continue(), ARBITER)]
     return []
 
 

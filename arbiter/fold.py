@@ -145,6 +145,8 @@ def _asked(state: State, record: Record, body: Any) -> None:
         state.warmup = 0
     if isinstance(body, c.WatcherRemove):
         entry.leaving = True
+        for other in state.jobs.values():
+            other.todo.pop(key, None)  # It answers nobody any more.
     elif isinstance(body, c.WatcherStop):
         entry.halted = entry.halted or number != state.quit
     elif isinstance(body, c.WatcherStart | c.WatcherRestart):
