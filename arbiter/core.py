@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from circus.arbiter.fold import WARMUP, evolve, initial, job_of
+from circus.arbiter.fold import WARMUP, evolve, initial, job_of, removals_of
 from circus.arbiter.refusals import refusal_of
 from circus.arbiter.state import Entry, Job, Phase, State
 from circus.bus import commands as c
@@ -286,6 +286,8 @@ def _end(number: int, job: Job, outcome: str = "", reply: Mapping[str, Any] | No
 def _child_ended(state: State, record: Record, body: Any) -> Drafts:
     """One watcher has answered; the last answer ends the job."""
     number = job_of(record)
+    if number not in state.jobs:
+        number = state.quit  # which waits for the removals of jobs that it has ended
     job = state.jobs.get(number)
     if job is None or body.command not in job.waiting:
         return []
@@ -340,19 +342,23 @@ def _shorten(state: State, grace: int | None) -> Drafts:
 
 
 def _stop_order(state: State) -> list[str]:
-    return sorted(state.entries, key=lambda key: state.entries[key].rank, reverse=True)
+    """Those that are being removed stop already, and may be gone before they could answer."""
+    staying = [key for key, entry in state.entries.items() if not entry.leaving]
+    return sorted(staying, key=lambda key: state.entries[key].rank, reverse=True)
 
 
 def _stop_all(state: State, record: Record, reason: str, grace: int | None) -> Drafts:
     """Everything else ends here: waiting jobs are superseded, every watcher is asked to stop."""
-    drafts = [
+    # First, so that the fold keeps what the other jobs wait for: watchers on their way out.
+    drafts = [Draft(e.ArbiterStopping(reason))]
+    drafts += [
         _end(number, job, "superseded")
         for number, job in state.jobs.items() if job.asker is not None
     ]  # fmt: skip
-    drafts.append(Draft(e.ArbiterStopping(reason)))
     stop = c.WatcherStop(grace)
-    drafts += [_child(state, record.seq, key, stop) for key in _stop_order(state)]
-    if not state.entries:
+    order = _stop_order(state)
+    drafts += [_child(state, record.seq, key, stop) for key in order]
+    if not order and not removals_of(state):
         drafts.append(Draft(e.ArbiterStopped()))
         if isinstance(record.body, c.ArbiterQuit):
             drafts.append(_answer(record, _done(record)))

@@ -153,11 +153,23 @@ def _asked(state: State, record: Record, body: Any) -> None:
         entry.halted = False
 
 
+def removals_of(state: State) -> dict[int, tuple[type[Command], str]]:
+    """The watchers that are on their way out, by the command that sent them there."""
+    return {
+        seq: child for job in state.jobs.values() for seq, child in job.waiting.items()
+        if child[0] is c.WatcherRemove
+    }  # fmt: skip
+
+
 def _stopping(state: State, record: Record, body: Any) -> None:
     if not _moves(state, body):
         return
+    removals = removals_of(state)
     state.quit = record.cause
-    state.jobs = {record.cause: state.jobs.get(record.cause) or Job(None)}
+    job = state.jobs.get(record.cause) or Job(None)
+    job.waiting.update(removals)
+    state.jobs = {record.cause: job}
+    state.successors.clear()
 
 
 def _stopped(state: State, record: Record, body: Any) -> None:
