@@ -1,11 +1,11 @@
 """Room: arbiter -- one option's value: from a file, a program or the wire to the record's units.
 
-Knows:     bus.spec, bus.vault, arbiter.config_problems; cattrs, at first use.
+Knows:     bus.spec, bus.vault, arbiter.config_problems.
 Known by:  arbiter.config, arbiter.config_settings, the ctl gateway, the library.
 Never:     reads a file, asks whether a user exists.
 
-Types, bounds and units are bus.spec's alone: a cattrs converter has one hook for each kind of
-value, and every option is structured by the hook that its declaration names.
+Types, bounds and units are bus.spec's alone: there is one hook for each kind of value, and every
+option is structured by the hook that its declaration names (ADR-0091).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import math
 import shlex
 import signal
 from collections.abc import Callable, Mapping
-from functools import cache, partial
-from operator import eq
+from functools import cache
 from typing import Any, Final, Literal, NewType, TypeAlias, get_type_hints
 
 from circus.arbiter.config_later import is_without_effect, later_option
@@ -175,30 +174,22 @@ def _parsed(parse: Callable[[str], Any], value: Any) -> Any:
 # --- structuring ------------------------------------------------------------------------------
 
 
-@cache
-def _structure(flavour: Flavour) -> Callable[[Any, Any], Any]:
-    """The `structure` of cattrs with our hooks; its import, 15 ms, only a configuration pays."""
-    from cattrs import Converter
+Hook: TypeAlias = Callable[[Any, object], Any]
 
-    converter = Converter()
-    ini = flavour == "ini"
-    hooks: dict[Any, Callable[[Any, Any], Any]] = {
-        bool: _ini_boolean if ini else _boolean,
-        int: _ini_integer if ini else _integer,
-        Seconds: _ini_seconds if ini else _seconds,
-        SignalNumber: _signal,
-        str: _string,
-        Text: _text,
-        Words: _words,
-        Account: _account,
-        Environment: _environment,
-    }
-    for kind, hook in hooks.items():
-        if isinstance(kind, type):  # cattrs asks for int, str and bool by class, before all others
-            converter.register_structure_hook(kind, hook)
-        else:
-            converter.register_structure_hook_func(partial(eq, kind), hook)
-    return converter.structure
+HOOKS: Final[Mapping[Any, Hook]] = {
+    bool: _boolean,
+    int: _integer,
+    Seconds: _seconds,
+    SignalNumber: _signal,
+    str: _string,
+    Text: _text,
+    Words: _words,
+    Account: _account,
+    Environment: _environment,
+}
+INI_HOOKS: Final[Mapping[Any, Hook]] = {
+    **HOOKS, bool: _ini_boolean, int: _ini_integer, Seconds: _ini_seconds,
+}  # fmt: skip
 
 
 @cache
@@ -211,7 +202,8 @@ def _kinds() -> Mapping[str, Any]:
 
 def structure(value: Any, kind: Any, flavour: Flavour) -> Any:
     """One value as `kind`; `Unfit` says what it should have been."""
-    return _structure(flavour)(value, kind)
+    hooks = INI_HOOKS if flavour == "ini" else HOOKS
+    return hooks[kind](value, kind)
 
 
 def structure_option(name: str, value: Any, flavour: Flavour) -> Any:

@@ -6,7 +6,7 @@ Never:     imports attrs or compiles a line before that: a hundred of these clas
            to the first worker, and a start uses a third of them (ADR-0088).
 
 A class says its fields as annotations, with defaults, and gets slots, an `__init__`, a `__repr__`
-and a comparison. `attr.fields`, `attr.evolve`, `attr.asdict` and cattrs take it for the attrs class
+and a comparison. `attr.fields`, `attr.evolve` and `attr.asdict` take it for the attrs class
 that the same declaration would have made.
 """
 

@@ -15,7 +15,6 @@ HEAVY: Final = {
     "zmq",
     "msgpack",
     "attr",
-    "cattrs",
     "click",
     "rich",
     "structlog",

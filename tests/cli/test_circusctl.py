@@ -213,7 +213,7 @@ def test_a_plain_command_loads_no_vocabulary(served: Any) -> None:
     place = answering(served, {"statuses": {}})
     code = (
         "import sys; from circus.circusctl import run; status = run(sys.argv[1:]);"
-        "print(sorted({'attr', 'cattrs', 'rich', 'json.tool', 'circus.bus.codec', 'structlog',"
+        "print(sorted({'attr', 'rich', 'json.tool', 'circus.bus.codec', 'structlog',"
         "'circus.bus.events', 'asyncio', 'shlex'} & set(sys.modules)), status)"
     )
     command = [sys.executable, "-c", code, *place, "status"]
