@@ -50,8 +50,7 @@ def _advance_stop(plan: Plan) -> None:
     plan.tell(e.WatcherStopped())
     plan.phase = Phase.STOPPED
     op = plan.op
-    if op is None:
-        return
+    assert op is not None, plan.state  # what stops a watcher is in hand until it is stopped
     if _is_restart(op):
         starting(plan)
         return
@@ -136,9 +135,9 @@ def _settle(plan: Plan) -> None:
 
 
 def _reloaded(plan: Plan) -> None:
+    assert plan.op is not None, plan.state
     plan.tell(e.WatcherReloaded())
-    if plan.op is not None:
-        plan.finish(plan.op, reply_of(plan, plan.op))
+    plan.finish(plan.op, reply_of(plan, plan.op))
 
 
 def _is_restart(op: Operation | None) -> bool:
@@ -227,29 +226,32 @@ def kill_due(plan: Plan, woken: str = "") -> None:
 
 
 def reply_of(plan: Plan, op: Operation) -> Mapping[str, Any] | None:
-    """What Circus answers when the command is done (CIRCUS.md, 3.4)."""
+    """What Circus answers when the command is done (CIRCUS.md, 3.4).
+
+    Tuples, as everything that is recorded: the record that is read must equal the one that was said.
+    """
     body = op.body
     if isinstance(body, RESIZES):
         return {"numprocesses": plan.spec.numprocesses}
     if isinstance(body, c.WatcherSet | c.WatcherManage | c.WatcherStop | c.WatcherRemove):
         return None
     started = [*op.started, plan.filled] if plan.filled else list(op.started)
-    reply = {"started": sorted(started), "kept": _kept(plan, op)}
+    reply = {"started": tuple(sorted(started)), "kept": _kept(plan, op)}
     if not isinstance(body, c.WatcherStart | c.WatcherRetry):
         gone = plan.gone
         ended = gone is not None and gone.spawn_id in op.olds and gone.pid
         stopped = [*op.stopped, gone.pid] if gone and ended else list(op.stopped)
-        reply = {"stopped": sorted(stopped), **reply}
+        reply = {"stopped": tuple(sorted(stopped)), **reply}
     return reply
 
 
-def _kept(plan: Plan, op: Operation) -> list[int]:
+def _kept(plan: Plan, op: Operation) -> tuple[int, ...]:
     """The pids that ran when it began and run still; all of them if it has only begun."""
     state = plan.state
     olds = op.olds if op.begun else state.spawns
     gone = plan.gone.spawn_id if plan.gone else 0
     pids = (state.slots[state.spawns[s]].pid for s in olds if s != gone)
-    return sorted(pid for pid in pids if pid)
+    return tuple(sorted(pid for pid in pids if pid))
 
 
 # --- begun ----------------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def _begin_start(plan: Plan, op: Operation, body: Any) -> None:
     plan.begin(op, body)
     plan.task.owed = max(0, plan.spec.numprocesses - plan.occupied)
     if plan.phase is Phase.ACTIVE and not plan.missing() and not plan.unsettled:
-        plan.finish(op, {"started": [], "kept": _kept(plan, op)})
+        plan.finish(op, {"started": (), "kept": _kept(plan, op)})
         return
     starting(plan)
 
@@ -326,7 +328,7 @@ def _begin_reload(plan: Plan, op: Operation, body: Any) -> None:
     plan.begin(op, body)
     if not plan.runs():
         # What an operator stopped stays stopped; Circus starts it (CIRCUS.md, 5.6).
-        plan.finish(op, {"stopped": [], "started": [], "kept": []})
+        plan.finish(op, {"stopped": (), "started": (), "kept": ()})
     elif body.graceful:
         advance(plan)
     else:

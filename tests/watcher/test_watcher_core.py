@@ -37,7 +37,7 @@ def test_a_start_fills_every_slot_and_answers_the_pids() -> None:
     assert driver.state.status == "starting"
     driver.run()
     assert sorted(driver.state.slots) == [1, 2, 3]
-    reply = {"started": sorted(driver.live.values()), "kept": []}
+    reply = {"started": tuple(sorted(driver.live.values())), "kept": ()}
     assert driver.finished[command] == e.CommandFinished(command, "done", reply)
     driver.check_fold()
 
@@ -175,7 +175,7 @@ def test_a_restart_stops_all_before_it_starts_any() -> None:
     command = driver.tell(c.WatcherRestart())
     driver.rest()
     new = sorted(driver.live.values())
-    reply = {"stopped": old, "started": new, "kept": []}
+    reply = {"stopped": tuple(old), "started": tuple(new), "kept": ()}
     assert driver.finished[command].reply == reply
     assert driver.peak == 2
 
@@ -189,7 +189,8 @@ def test_a_graceful_reload_spawns_the_new_ones_first() -> None:
     driver.rest()
     assert sorted(driver.state.slots) == [3, 4]
     new = sorted(driver.live.values())
-    assert driver.finished[command].reply == {"stopped": old, "started": new, "kept": []}
+    reply = {"stopped": tuple(old), "started": tuple(new), "kept": ()}
+    assert driver.finished[command].reply == reply
     assert driver.peak == 4
     driver.check_fold()
 
@@ -211,7 +212,7 @@ def test_a_reload_with_send_hup_keeps_every_process() -> None:
     driver = started(numprocesses=2, send_hup=True)
     command = driver.tell(c.WatcherReload())
     assert driver.signals(SIGHUP) == list(driver.live)
-    assert driver.reply(command)["kept"] == sorted(driver.live.values())
+    assert driver.reply(command)["kept"] == tuple(sorted(driver.live.values()))
 
 
 def test_a_stopped_watcher_stays_stopped_under_reload() -> None:

@@ -128,7 +128,7 @@ def test_a_restart_of_what_is_stopped_starts_it() -> None:
     command = driver.tell(c.WatcherRestart())
     driver.run()
 
-    assert sorted(driver.live.values()) == driver.reply(command)["started"]
+    assert tuple(sorted(driver.live.values())) == driver.reply(command)["started"]
 
 
 def test_a_spawn_that_fails_under_a_stop_is_not_tried_again() -> None:
@@ -202,7 +202,7 @@ def test_a_start_gives_waiting_slots_their_chance_at_once() -> None:
     command = driver.tell(c.WatcherStart())
     driver.run()
 
-    assert sorted(driver.live.values()) == driver.reply(command)["started"]
+    assert tuple(sorted(driver.live.values())) == driver.reply(command)["started"]
     assert 2 == len(driver.live)
     driver.check_fold()
 

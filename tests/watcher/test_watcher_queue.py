@@ -100,7 +100,7 @@ def test_a_start_of_what_runs_is_done_at_once() -> None:
 
     command = driver.tell(c.WatcherStart())
 
-    assert {"started": [], "kept": sorted(driver.live.values())} == driver.reply(command)
+    assert {"started": (), "kept": tuple(sorted(driver.live.values()))} == driver.reply(command)
     driver.check_fold()
 
 
@@ -113,7 +113,7 @@ def test_a_reload_that_is_not_graceful_stops_all_before_it_starts_any() -> None:
 
     assert not driver.asked
     driver.rest()
-    assert olds == driver.reply(command)["stopped"]
+    assert tuple(olds) == driver.reply(command)["stopped"]
     assert 2 == driver.peak
     driver.check_fold()
 
