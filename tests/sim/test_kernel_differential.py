@@ -1,16 +1,18 @@
 """Room: tests -- the simulated kernel says of every system call what Linux says.
 
-Knows:     kernel_calls (scripts by chance, the model), kernel_linux (the program that plays them).
+Knows:     kernel_scripts (by chance), kernel_model (ours), kernel_linux (the program for Linux).
 Known by:  nobody.
 Never:     compares what Linux does not promise: in which order processes get a processor.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +23,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kernel_calls import Call, compose, foretell
+from kernel_model import Call, foretell, replayed
+from kernel_scripts import compose
 
 # A night's run asks for 100,000.
 SEQUENCES: Final = int(os.environ.get("CIRCUS_SIM_SEQUENCES", "5000"))
@@ -50,7 +53,7 @@ class Linux:
 
 
 @contextmanager
-def linux() -> Generator[Linux]:
+def linux(make: type[Linux] = Linux) -> Generator[Linux]:
     """It ends with its input, and ends all that it has started."""
     command = [sys.executable, "-I", str(PROGRAM)]
     process = subprocess.Popen(
@@ -58,7 +61,7 @@ def linux() -> Generator[Linux]:
     )
     with process:
         try:
-            yield Linux(process)
+            yield make(process)
         finally:
             assert process.stdin is not None
             process.stdin.close()
@@ -107,9 +110,9 @@ def told(script: Sequence[Call], real: Linux) -> str:
     return "\n".join(lines)
 
 
-def compare(seeds: Sequence[int]) -> str | None:
+def compare(seeds: Sequence[int], make: type[Linux] = Linux) -> str | None:
     """The first difference among these scripts, as small as it can be told."""
-    with linux() as real:
+    with linux(make) as real:
         for seed in seeds:
             composed = compose(seed)
             played = real.play(composed.script)
@@ -131,3 +134,48 @@ def test_every_call_gives_in_the_model_what_it_gives_on_linux() -> None:
         differences = [found for found in pool.map(compare, parts) if found is not None]
 
     assert [] == differences, "\n".join(differences)
+
+
+class OffByOne(Linux):
+    """A Linux that ends every process with the next code."""
+
+    def play(self, script: Sequence[Call]) -> list[Any]:
+        return super().play([[*c[:2], c[2] + 1] if c[0] == "exit" else c for c in script])
+
+
+@pytest.mark.real
+def test_a_difference_is_found_and_told_in_as_few_calls_as_it_needs() -> None:
+    """Somebody is born, ends and is waited for: nothing else is in the transcript."""
+    difference = compare(range(200), OffByOne)
+
+    assert difference is not None
+    calls = [line for line in difference.splitlines() if " -> " in line]
+    assert 1 == sum("'exit'" in line for line in calls)
+    assert len(calls) <= 4
+
+
+def test_scripts_reach_every_edge_of_a_life_and_every_refusal() -> None:
+    """A comparison of what never happens proves nothing."""
+    edges: Counter[str] = Counter()
+    results: set[object] = set()
+    for seed in range(700):
+        composed = compose(seed)
+        edges += replayed(composed.script).table.edges
+        results |= {one[0] for one in composed.expected if isinstance(one[0], int)}
+
+    assert set() == EDGES - set(edges)
+    refusals = {errno.EPERM, errno.ESRCH, errno.ECHILD, errno.EACCES, errno.EINVAL}
+    assert {0, *(-number for number in refusals)} == results
+
+
+EDGES: Final = {
+    f"kernel: {edge}"
+    for edge in (
+        "forked", "orphaned", "orphaned group hung up", "running -> stopped",
+        "stopped -> running", "stopped -> zombie by SIGKILL", "running -> zombie by exit",
+        "running -> zombie by SIGKILL", "running -> zombie by SIGTERM",
+        "running -> zombie by SIGHUP", "running -> zombie by SIGSEGV", "signal caught",
+        "signal ignored", "signal merged", "signal to a zombie", "signal waits in T",
+        "zombie -> gone", "zombie that nobody waits for",
+    )
+}  # fmt: skip
