@@ -15,6 +15,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Container
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
@@ -30,10 +31,11 @@ from circus.arbiter.verbs import Options
 from circus.bus import events
 from circus.bus.clock import Clock
 from circus.bus.ledger import Ledger
+from circus.bus.names import NAME_OF
 from circus.bus.parts import readable
 from circus.bus.publish import EventStream
 from circus.bus.record import Draft
-from circus.bus.shapes import keyed
+from circus.bus.shapes import complete, keyed
 from circus.bus.syncer import GroupSyncer
 from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
@@ -41,6 +43,7 @@ from circus.process.link import Link, LinkClosed
 PING_NS: Final = 5 * NS_PER_SECOND
 SLOW_THREADS: Final = 1
 IDLE_AFTER_SECONDS: Final = 0.05
+CLASSES_PER_PAUSE: Final = 4
 EVERYTHING: Final = frozenset({"link", "calls", "events", "router"})
 EX_SOFTWARE: Final = 70
 
@@ -174,7 +177,8 @@ class Engine:
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None
-        self._idle_work: list[Callable[[], None]] = []
+        self._uncompleted = iter(NAME_OF)
+        self._idle_work: list[Callable[[], None]] = [self._complete_a_few]
 
     def _services(self) -> Services:
         parts = self.parts
@@ -214,6 +218,14 @@ class Engine:
         for one in work:
             one()
         return ()
+
+    def _complete_a_few(self) -> None:
+        """The first of its kind, a death or a stop, then finds its records' methods compiled."""
+        few = tuple(islice(self._uncompleted, CLASSES_PER_PAUSE))
+        for body in few:
+            complete(body)
+        if few:
+            self.when_idle(self._complete_a_few)
 
     def close(self) -> None:
         """After `run`: give up what is the engine's own; its parts belong to who opened them."""

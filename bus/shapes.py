@@ -100,6 +100,17 @@ def altered(value: T, **changes: Any) -> T:
     return type(value)(**{**fields_of(value), **changes})
 
 
+def complete(cls: type) -> None:
+    """Make now what would be made at the first use, while nobody waits for it."""
+    home = _home(cls)
+    if vars(home)["__init__"] is _first_init:
+        type.__setattr__(home, "__init__", _made_init(home))
+    if cls not in _MAPPERS:
+        _mapper(cls)
+    if cls not in _LISTERS:
+        _lister(cls)
+
+
 # --- how they are made -------------------------------------------------------------------------
 
 

@@ -17,7 +17,17 @@ import pytest
 
 from circus.bus.events import ProcessExited
 from circus.bus.names import TAGS
-from circus.bus.shapes import altered, declared, entity, field, fields_of, frozen, keyed, mutable
+from circus.bus.shapes import (
+    altered,
+    complete,
+    declared,
+    entity,
+    field,
+    fields_of,
+    frozen,
+    keyed,
+    mutable,
+)
 
 # They are attrs classes when they run, which a type checker cannot know.
 attrs: Any = attr
@@ -134,3 +144,20 @@ def test_the_vocabulary_imports_no_attrs() -> None:
     program = "import sys, circus.bus.names; print('attr' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert b"False\n" == answer.stdout
+
+
+def test_a_completed_class_compiles_nothing_at_its_first_use() -> None:
+    """
+    What `complete` makes is what the first use would have made.
+    """
+
+    @frozen
+    class Pair:
+        left: int
+        right: int = 2
+
+    complete(Pair)
+    init = vars(Pair)["__init__"]
+    assert {"left": 1, "right": 2} == fields_of(Pair(1))
+    assert (1, 2) == values_of(Pair(1))
+    assert init is vars(Pair)["__init__"]
