@@ -20,7 +20,7 @@ from circus.bus.ledger import SEGMENT_BYTES_MAX, StorageFailed
 from circus.process.children import Children
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash, PowerCut
-from circus.replay.checkers import Checker, Truth
+from circus.replay.checkers import Checker, Truth, Violation
 from circus.replay.invariants import every_checker
 from circus.replay.laws import laws
 from circus.replay.panel import Panel
@@ -41,6 +41,11 @@ TRACEBACK: Final = 1  # what Python ends with
 POWER_OFF_NS: Final = 5_000_000_000
 SEGMENT_SIZES: Final = (4096, 65536, SEGMENT_BYTES_MAX)
 FAULTS: Final = ("core.crash", "power.cut")
+# What may cost a ledger some of its records. A torn write may not: its tail is cut.
+HARM: Final = (
+    "disk.full", "disk.dead", "disk.write_error", "disk.name_error", "disk.sync_error",
+    "disk.read_error", "disk.rot",
+)  # fmt: skip
 NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
 
 
@@ -107,6 +112,9 @@ class Machine:
 
         A hole is declared (I-CHAIN); what a core did whose disk had failed goes with the core.
         """
+        if not any(self.agenda.coverage.faults[name] for name in HARM):
+            text = "I-PREFIX: the ledger has a hole, and no fault of a disk has made it"
+            raise Violation(f"{text}\nseed {self.truth.seed}\n{self.truth.repeat}")
         self._calls += self.panel.calls()
         self.truth.look_away()
         self.panel = Panel(self.truth)

@@ -22,6 +22,7 @@ SEGMENTS: Final = "circus.bus.segments"
 CHANCE: Final = "circus.bus.chance"
 CODEC: Final = "circus.bus.codec"
 OUTSIDE: Final = "circus.bus.outside"
+SIM_BUS: Final = "circus.replay.sim_bus"
 RUNTIME: Final = "circus.arbiter.runtime"
 
 RECORD: Final = (
@@ -33,7 +34,7 @@ RECORD: Final = (
         "        self._tell(batch)\n",
         "        self._tell(batch)\n"
         "        chains = self._log.append(batch.frames, now)\n",
-        ("I-WAL", "I-PREFIX", "I-SEQ"),
+        ("I-WAL", "I-PREFIX", "I-RES", "I-REAP1"),
     ),
     Mutant(
         "effects_on_credit", RUNTIME,
@@ -89,7 +90,7 @@ RECORD: Final = (
         "timers_not_rearmed", PAST,
         "a core that comes back has forgotten what was armed",
         "        found.timers.fold(record)\n", "",
-        ("I-STOPSEQ", "I-CONV"),
+        ("I-STOPSEQ", "I-CONV", "I-BACKOFF", "I-CMD-OUT"),
     ),
     Mutant(
         "timers_in_wall_time", TIMERS,
@@ -105,11 +106,10 @@ RECORD: Final = (
         ("I-STOPSEQ", "I-DET"),
     ),
     Mutant(
-        "draws_by_turn", CHANCE,
-        "a draw of chance depends on how many were drawn before",
-        '        return int.from_bytes(digest, "little")\n',
-        "        self._key = digest\n"
-        '        return int.from_bytes(digest, "little")\n',
+        "chance_not_recorded", CHANCE,
+        "a draw depends on something that is not on record",
+        "        return int.from_bytes(digest, \"little\")\n",
+        "        return int.from_bytes(digest, \"little\") ^ id(self) << 32\n",
         ("I-DET",),
     ),
     Mutant(
@@ -141,16 +141,10 @@ RECORD: Final = (
         ("I-SEQ", "I-CHAIN", "I-PREFIX"),
     ),
     Mutant(
-        "tail_cut_untold", RECOVERY,
-        "a torn tail is cut and the ledger does not say so",
-        "            cut = TailCut(name, 0, len(raw))\n", "            pass\n",
-        ("I-PREFIX",),
-    ),
-    Mutant(
         "field_lost_on_the_wire", CODEC,
         "a record is read without the slot that it is about",
         'get("slot"), get("spawn_id"),', 'None, get("spawn_id"),',
-        ("I-WIRE", "I-FOLD"),
+        ("I-WIRE", "I-FOLD", "I-DET"),
     ),
     Mutant(
         "degraded_stops_supervision", WRITER,
@@ -162,7 +156,7 @@ RECORD: Final = (
         "        except OSError:\n"
         "            raise\n"
         "        end",
-        ("I-DEGRADE",),
+        ("I-DEGRADE", "OSError"),  # nobody catches it: the world ends with it
     ),
     Mutant(
         "gap_not_declared", WRITER,
@@ -171,5 +165,11 @@ RECORD: Final = (
         "        memory.gap(lost_from)\n"
         "        return None\n",
         ("I-DEGRADE",),
+    ),
+    Mutant(
+        "stale_letters_believed", SIM_BUS,
+        "mail of a dead core is given to its successor (the rule of the transport, in its model)",
+        "            if letter.incarnation == incarnation:\n", "            if True:\n",
+        ("I-FENCE", "I-DET", "I-FOLD"),
     ),
 )  # fmt: skip
