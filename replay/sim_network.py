@@ -22,7 +22,7 @@ SECOND: Final = 1_000_000_000
 PROMPT_NS_MAX: Final = 2_000_000
 LATE_NS_MAX: Final = 10 * SECOND
 AWAY_NS_MAX: Final = 3 * SECOND
-BURST_MAX: Final = 50
+BURST_MAX: Final = 20
 FAULTS: Final = (
     "bus.late", "ctl.twice", "ctl.garbled", "ctl.vanished", "ctl.nobody_there",
     "ctl.lost_with_core", "ctl.stale", "ctl.asked_again", "events.lost", "events.reconnect",
@@ -268,7 +268,8 @@ class Ear:
     def send(self, frames: Sequence[bytes]) -> None:
         """One message of the stream, or its loss."""
         network, agenda = self._network, self._network.agenda
-        if self._dropping or network.strikes("events.lost", network.weather.lost):
+        rate = network.weather.lost
+        if (self._dropping and rate) or network.strikes("events.lost", rate):
             self._dropping = (self._dropping or agenda.chance.randrange(BURST_MAX) + 1) - 1
             self._dropped(frames)
             return

@@ -24,6 +24,11 @@ SECOND: Final = 1_000_000_000
 REFUSED_NS: Final = 5 * SECOND  # a user's patience with a READ that was refused
 QUEUE_MAX: Final = 1000  # RCVHWM
 REFUSALS_MAX: Final = 3
+# What keeps a heartbeat from being sent, or from arriving, in time.
+EXCUSES: Final = (
+    "clock.suspend", "clock.stall", "core.stopped", "bus.late", "events.reconnect",
+    "disk.sync_slow",
+)  # fmt: skip
 
 
 class SimSubscriber:
@@ -167,17 +172,22 @@ class SimSubscriber:
 
 
 class RawListener:
-    """A SUB without the SDK: it cannot mend what it misses, but it must be able to see it."""
+    """A SUB without the SDK: it cannot mend what it misses, but it must be able to see it.
+
+    It tells of a loss when it has noticed it, and only if that could be done in time: clocks that
+    jumped meanwhile, or a heartbeat that was lost as well, are nobody's fault.
+    """
 
     def __init__(
         self, network: Network, tell: Callable[[Fact], None], *, name: str = "raw listener"
     ) -> None:
         self.name = name
         self.missed = 0
-        self._agenda: Agenda = network.agenda
+        self._network = network
         self._tell = tell
         self._head: int | None = None  # known from the first message on
         self._incarnation = 0
+        self._lost: deque[tuple[Dropped, int]] = deque()  # each with the excuses of its time
         self._ear = network.tune_in(self._heard, self._dropped)
         for topic in (EVENT, HEARTBEAT):
             self._ear.subscribe(topic)
@@ -185,10 +195,8 @@ class RawListener:
     def _heard(self, frames: Sequence[bytes]) -> None:
         header = decode_live(frames).header
         if header.incarnation != self._incarnation:
-            self._incarnation = header.incarnation
-            if self._head is not None:
-                self._notice(header.head_seq)
-            self._head = header.head_seq
+            self._incarnation, self._head = header.incarnation, header.head_seq
+            self._lost.clear()
             return
         head = self._head or 0
         before = header.head_seq if header.frame_seq is None else header.frame_seq - 1
@@ -198,9 +206,21 @@ class RawListener:
 
     def _notice(self, seq: int) -> None:
         self.missed += 1
-        self._tell(Noticed(self.name, seq, self._agenda.boot))
+        known: list[tuple[Dropped, int]] = []
+        while self._lost and self._lost[0][0].seq <= seq:
+            known.append(self._lost.popleft())
+        if known and known[0][1] == self._excused():
+            self._tell(known[0][0])
+            self._tell(Noticed(self.name, seq, self._network.agenda.boot))
 
     def _dropped(self, frames: Sequence[bytes]) -> None:
         live = decode_live(frames)
-        if live.topic == EVENT and self._head is not None:
-            self._tell(Dropped(self.name, live.header.head_seq, self._agenda.boot))
+        if live.topic != EVENT:
+            self._lost = deque((lost, -1) for lost, _ in self._lost)
+        elif self._head is not None:
+            lost = Dropped(self.name, live.header.head_seq, self._network.agenda.boot)
+            self._lost.append((lost, self._excused()))
+
+    def _excused(self) -> int:
+        faults = self._network.agenda.coverage.faults
+        return self._network.life + sum(faults[name] for name in EXCUSES)
