@@ -27,6 +27,7 @@ from circus.bus.shapes import (
     frozen,
     keyed,
     mutable,
+    values_of,
 )
 
 # They are attrs classes when they run, which a type checker cannot know.
