@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from circus.replay.checkers import Checker, Truth
 from circus.replay.invariants_backoff import Backoff
 from circus.replay.invariants_control import CONTROL_CHECKERS
+from circus.replay.invariants_ledger import LEDGER_CHECKERS
 from circus.replay.invariants_lives import LIFE_CHECKERS
 from circus.replay.invariants_policy import POLICY_CHECKERS
 from circus.replay.invariants_rest import REST_CHECKERS
 from circus.replay.invariants_signals import SIGNAL_CHECKERS
+from circus.replay.invariants_subscribers import SUBSCRIBER_CHECKERS
 
 CHECKERS = (
     *LIFE_CHECKERS,
@@ -24,6 +26,8 @@ CHECKERS = (
     *REST_CHECKERS,
     Backoff,
     *POLICY_CHECKERS,
+    *LEDGER_CHECKERS,
+    *SUBSCRIBER_CHECKERS,
 )
 
 

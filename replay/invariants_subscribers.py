@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from circus.arbiter.runtime import blank
-from circus.bus import commands, events
+from circus.bus import commands
 from circus.bus.past import Fold
 from circus.bus.record import Record
 from circus.bus.shapes import entity, field
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from circus.replay.world import World
 
 DETECT_NS_MAX: Final = 1250 * NS_PER_MS
+LATE_NS: Final = 10_000 * NS_PER_MS  # replay.sim_network: a message that is late
+AWAY_NS: Final = 6_000 * NS_PER_MS  # a connection that breaks, heartbeats that are lost too
 STEPS_PER_LOOK: Final = 64
 TIMERS_MAX: Final = 8  # of one watcher, and twice as many as it has slots
 INBOX_MAX: Final = 4096
@@ -122,18 +124,18 @@ class SameState(Checker):
 
 
 class Detectable(Checker):
-    """What a raw subscriber has lost it knows of within 1.25 s, while somebody publishes."""
+    """What a raw subscriber has lost it knows of within 1.25 s of a core that publishes, and of
+    what the network itself takes for a message."""
 
     id = "I-DETECT"
-    hears = (Dropped, Noticed, events.CoreStarted)
+    hears = (Dropped, Noticed)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self._lost: dict[str, tuple[int, int]] = {}  # the oldest unnoticed: seq, since
-
-    def recorded(self, record: Record) -> None:
-        # A new core: until it publishes, nothing can be noticed.
-        self._lost = {who: (seq, record.boot) for who, (seq, _) in self._lost.items()}
+        self._since = 0  # a core has been at work since then
+        self._slack = 0
+        self._weather: object = None
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Dropped):
@@ -142,9 +144,27 @@ class Detectable(Checker):
             seq, since = self._lost.get(fact.subscriber, (0, 0))
             if seq and fact.seq >= seq:
                 del self._lost[fact.subscriber]
-                late = fact.boot - since
-                text = f"{fact.subscriber} noticed {late} ns after it that {seq} was lost"
-                self.claim(late <= DETECT_NS_MAX, text, seq)
+                self._judge(fact.subscriber, seq, fact.boot - max(since, self._since))
+
+    def stepped(self, world: World) -> None:
+        weather = world.strangers.network.weather
+        if weather is not self._weather:
+            # What was under way in a bad network still is when the network is mended.
+            self._weather = weather
+            slack = LATE_NS * (weather.late > 0) + AWAY_NS * (weather.lost + weather.rejoin > 0)
+            self._slack = max(self._slack, slack)
+        if not self._lost:
+            return
+        boot = world.agenda.boot
+        if world.core is None or not world.core.runtime.awake:
+            self._since = boot
+        self._since = max(self._since, world.agenda.woke, world.stops.until)
+        for who, (seq, since) in self._lost.items():
+            self._judge(who, seq, boot - max(since, self._since))
+
+    def _judge(self, who: str, seq: int, late: int) -> None:
+        if late > DETECT_NS_MAX + self._slack:
+            self.fail(f"{who} does not know after {late} ns that {seq} was lost", seq)
 
 
 class Bounded(Checker):
