@@ -77,13 +77,11 @@ class Backoff(Checker):
         if watched is None:
             return
         spec, place = watched.spec, self._place(record)
+        cause = self.truth.record_at(record.cause)
+        if cause is not None and isinstance(cause.body, events.ProcessSpawnFailed):
+            self._attempted(record, spec, body.attempt - 1)
         if watched.phase == "failed":
             self.fail(f"{record.actor} spawns after it has given up", record.seq)
-        if 0 <= spec.max_retry < body.attempt - 1:
-            self.fail(
-                f"attempt {body.attempt} of {record.actor}, {spec.max_retry} more allowed",
-                record.seq,
-            )
         if record.boot < place.earliest:
             early = place.earliest - record.boot
             self.fail(
@@ -100,6 +98,11 @@ class Backoff(Checker):
             self._count(ended, watched, short=False)
             place.short = 0  # It took the place of one that had lived.
         place.earliest = 0
+
+    def _attempted(self, record: Record, spec: WatcherSpec, attempts: int) -> None:
+        """So many have failed, and there is to be another one."""
+        if 0 <= spec.max_retry < attempts:
+            self.fail(f"{record.actor} tries again after {attempts} attempts", record.seq)
 
     def _vacated(self, record: Record, body: Any) -> None:
         place, ended = self._place(record), self._ended(record.cause)
@@ -123,6 +126,7 @@ class Backoff(Checker):
             return
         place = self._place(record)
         if isinstance(cause.body, events.ProcessSpawnFailed):
+            self._attempted(record, watched.spec, body.failures)
             expected = _pause_of_spawn(watched.spec, body.failures)
         else:
             if body.failures != place.short:
