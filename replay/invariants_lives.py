@@ -57,6 +57,7 @@ class Max(Checker):
 
     id = "I-MAX"
     hears = (
+        events.SlotStopping,
         events.WatcherResized, events.WatcherUpdated, events.CommandFinished,
         events.CommandRefused, commands.WatcherReload, commands.WatcherSet, Settled,
     )  # fmt: skip
@@ -64,9 +65,13 @@ class Max(Checker):
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self._overlaps: dict[str, Overlap] = {}
+        self._stopping: set[int] = set()
 
     def recorded(self, record: Record) -> None:
         body = record.body
+        if isinstance(body, events.SlotStopping):
+            self._stopping.add(record.spawn_id or 0)
+            return
         if isinstance(body, commands.WatcherReload | commands.WatcherSet):
             self._replaces(record, body)
         elif isinstance(body, events.CommandFinished | events.CommandRefused):
@@ -89,7 +94,9 @@ class Max(Checker):
         if overlap.rolling:
             allowed = number + len(living & (overlap.old | overlap.replaced))
         else:
-            allowed = max(number, len(living & overlap.old))
+            # A reload that was given up still has some of those on the way out that it replaced.
+            leaving = living & overlap.replaced & self._stopping
+            allowed = max(number + len(leaving), len(living & overlap.old))
         text = f"{watched.address} has {len(living)} live workers, {allowed} allowed"
         self.claim(len(living) <= allowed, text, max(living))
 
