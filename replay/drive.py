@@ -19,7 +19,7 @@ from typing import Final
 
 import attr
 
-from circus.replay import machine, sim_clock, wishes
+from circus.replay import machine, sim_bus, sim_clock, wishes
 from circus.replay.agenda import Dice
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM, DiskWeather
@@ -96,7 +96,9 @@ def drive(
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
-    world.agenda.coverage.expect(*machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS)
+    world.agenda.coverage.expect(
+        *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS
+    )
     play(world, weather, steps)
     if world.ended is None:
         ENDS[mode](world)

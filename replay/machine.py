@@ -24,6 +24,7 @@ from circus.replay.checkers import Checker, Truth, Violation
 from circus.replay.invariants import every_checker
 from circus.replay.laws import laws
 from circus.replay.panel import Panel
+from circus.replay.platter import TEARS
 from circus.replay.sim_bus import SimBus, SimExchange, SimLink
 from circus.replay.sim_clock import Stops
 from circus.replay.sim_core import MakeExchange, MakeReaper, Silence, SimCore, Surroundings, Tally
@@ -41,10 +42,11 @@ TRACEBACK: Final = 1  # what Python ends with
 POWER_OFF_NS: Final = 5_000_000_000
 SEGMENT_SIZES: Final = (4096, 65536, SEGMENT_BYTES_MAX)
 FAULTS: Final = ("core.crash", "power.cut")
-# What may cost a ledger some of its records. A torn write may not: its tail is cut.
+# What may cost a ledger some of its records. Of what was not synced a power cut may keep the later
+# and lose the earlier writes: that looks like corruption, and is told so (RELIABILITY.md, 2.3).
 HARM: Final = (
     "disk.full", "disk.dead", "disk.write_error", "disk.name_error", "disk.sync_error",
-    "disk.read_error", "disk.rot",
+    "disk.read_error", "disk.rot", *(f"disk.torn_{name}" for name in TEARS),
 )  # fmt: skip
 NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
 

@@ -23,7 +23,9 @@ from circus.process.link import OPERATIONS, OPERATIONS_PER_MESSAGE, REPORTS, Lin
 from circus.replay.agenda import Agenda
 
 BUS_DELAY_MAX: Final = 3_000_000
+BUS_LATE_MAX: Final = 10_000_000_000
 PROMPT_RATE: Final = 0.5
+FAULTS: Final = ("mail.reordered", "mail.stale")
 LINK_DELAY_MAX: Final = 5_000_000
 SWITCHBOARD: Final = "switchboard"
 
@@ -47,6 +49,9 @@ class SimBus:
         self.stale = 0
         # Half of all worlds have a bus without delays, whose hosts may hold leases (ADR-0087).
         self.prompt = agenda.chance.random() < PROMPT_RATE
+        # How often mail takes seconds. Ours never does (hosts share a thread), so nobody draws it:
+        # what is bounded in time (I-FAIR) does not hold then, and everything else must.
+        self.late = 0.0
         self._boxes: dict[str, dict[str, deque[Letter]]] = {}  # by receiver, by sender
 
     def box(self, receiver: str) -> dict[str, deque[Letter]]:
@@ -59,7 +64,7 @@ class SimBus:
         pair = box.get(sender)
         due = self.agenda.boot
         if not self.prompt:
-            due += self.agenda.some(BUS_DELAY_MAX)
+            due += self._delay()
         if pair is None:
             pair = box[sender] = deque()
         else:
@@ -77,7 +82,7 @@ class SimBus:
         arrived = [self._arrived(pair, incarnation) for pair in box.values()]
         for sender in [sender for sender, pair in box.items() if not pair]:
             del box[sender]
-        self.agenda.chance.shuffle(arrived)
+        self._shuffle(arrived)
         return [letter for letters in arrived for letter in letters]
 
     def next_due(self, incarnation: int, after: int) -> int | None:
@@ -91,6 +96,19 @@ class SimBus:
                     due = head.due if due is None else min(due, head.due)
         return due
 
+    def _delay(self) -> int:
+        chance = self.agenda.chance
+        if self.late and chance.random() < self.late:
+            self.agenda.coverage.faults["mail.late"] += 1
+            return chance.randrange(BUS_LATE_MAX)
+        return self.agenda.some(BUS_DELAY_MAX)
+
+    def _shuffle(self, arrived: list[list[Letter]]) -> None:
+        first = arrived[0]
+        self.agenda.chance.shuffle(arrived)
+        if arrived[0] is not first:
+            self.agenda.coverage.faults["mail.reordered"] += 1
+
     def _arrived(self, pair: deque[Letter], incarnation: int) -> list[Letter]:
         found: list[Letter] = []
         boot = self.agenda.boot
@@ -100,6 +118,7 @@ class SimBus:
                 found.append(letter)
             else:
                 self.stale += 1
+                self.agenda.coverage.faults["mail.stale"] += 1
         return found
 
 
