@@ -150,6 +150,23 @@ def test_a_warmup_whose_watchers_are_gone_ends_by_itself() -> None:
     daemon.check_fold()
 
 
+def test_a_start_of_which_nothing_is_left_is_done_when_its_turn_comes() -> None:
+    """What it has still to start is removed while the timer runs; it has an asker to answer."""
+    daemon = Daemon()
+    daemon.tell(configuration(spec("a"), spec("b"), warmup_delay=S))
+    daemon.answer_all()
+    daemon.wake()
+    daemon.answer_all()
+    start = daemon.tell(c.ArbiterStart(("a", "b")))
+    daemon.answer()
+    daemon.tell(c.ArbiterRemove("b"))
+    daemon.answer()
+    assert start not in daemon.finished
+    daemon.wake()
+    assert daemon.finished[start].outcome == "done"
+    daemon.check_fold()
+
+
 def test_a_warmup_timer_that_was_armed_before_wakes_nobody() -> None:
     """Only the arming in force counts."""
     daemon = Daemon()
