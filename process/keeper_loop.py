@@ -7,6 +7,7 @@ Never:     decides what follows from what it sees (process.keeping does); blocks
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -27,6 +28,8 @@ WAKE_BYTES_MAX: Final = 4096
 # Of a thousand deaths the core hears while the rest is still being looked at.
 EVENTS_MAX: Final = 64
 FIRST_FD: Final = 3
+# With the default of 700 the collector looks at all processes while some of them wait to be spawned.
+GARBAGE_THRESHOLDS: Final = (20_000, 50, 50)
 
 
 def keep(options: KeeperOptions, start: Start) -> int:
@@ -39,6 +42,8 @@ def keep(options: KeeperOptions, start: Start) -> int:
     linux.close_on_exec_from(FIRST_FD)
     start.spawner.learn()
     kernel = LinuxKernel(start.spawner)
+    gc.freeze()  # what is there stays; what comes dies by its reference counts
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         return KeeperLoop(options, start, kernel).run()
     finally:
