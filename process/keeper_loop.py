@@ -28,7 +28,7 @@ WAKE_BYTES_MAX: Final = 4096
 # Of a thousand deaths the core hears while the rest is still being looked at.
 EVENTS_MAX: Final = 64
 FIRST_FD: Final = 3
-# With the default of 700 the collector looks at all processes while some of them wait to be spawned.
+# With the default of 700 it looks at every process while some of them wait to be spawned.
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 50)
 
 
