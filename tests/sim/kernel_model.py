@@ -13,7 +13,7 @@ import random
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from circus.process.kernel import Child
 from circus.process.launch import Launch
@@ -35,18 +35,27 @@ Call = list[Any]
 Pick = Callable[[int], int]
 
 
-def _at_random(seed: int) -> Pick:
-    """Now and then somebody gets a processor, by chance."""
+class Order(NamedTuple):
+    """Who acts on a signal: `during` the call, and `after` it, when all do. None: at once."""
+
+    during: Pick | None = None
+    after: Pick | None = None
+
+
+def _by_chance(seed: int) -> Order:
+    """Now and then somebody gets a processor while the call goes on."""
     chance = random.Random(seed)
-    return lambda count: chance.randrange(count) if chance.random() < 0.5 else NOBODY
+    return Order(
+        lambda count: chance.randrange(count) if chance.random() < 0.5 else NOBODY,
+        chance.randrange,
+    )
 
 
-# Who acts on a signal while a call is being made; afterwards all do. None: everybody at once.
-ORDERS: Final[Sequence[Callable[[], Pick | None]]] = (
-    lambda: None,
-    lambda: lambda _count: NOBODY,
-    lambda: lambda count: NOBODY if count == 1 else count - 1,
-    *(partial(_at_random, seed) for seed in range(4)),
+ORDERS: Final[Sequence[Callable[[], Order]]] = (
+    Order,
+    lambda: Order(lambda _count: NOBODY),
+    lambda: Order(lambda _count: NOBODY, lambda count: count - 1),
+    *(partial(_by_chance, seed) for seed in range(5)),
 )
 ANSWERED: Final = {"kill", "killpg"}
 
@@ -74,14 +83,14 @@ class Quiet:
 class Model:
     """The simulated kernel behind the calls of a script."""
 
-    def __init__(self, order: Pick | None = None) -> None:
+    def __init__(self, order: Order | None = None) -> None:
         self.kernel = SimKernel(Quiet())
         self.table = self.kernel.table
         self.births: dict[int, Process] = {}
         self.sleepers: set[int] = set()  # take no orders
         self._names = {self.table.keeper.pid: HARNESS}
         self.ordered = True
-        self._order = order
+        self._order = order or Order()
         self.table.keeper.signals.catch(HUP)
 
     def play(self, call: Call) -> list[Any]:
@@ -92,9 +101,9 @@ class Model:
     def make(self, call: Call) -> Any:
         word, *rest = call
         living = len(self.names(RUNNING, STOPPED))
-        self.table.pick = self._order
+        self.table.pick = self._order.during
         result = MOVES[word](self, *rest)
-        self.table.pick = None
+        self.table.pick = self._order.after
         self.table.run()
         if living - len(self.names(RUNNING, STOPPED)) > 1:
             # Two that die at once give their children away in any order, or through one another.
@@ -331,7 +340,7 @@ def agreed(models: Sequence[Model], call: Call) -> list[Any] | None:
     return played[0] if all(one == played[0] for one in played) else None
 
 
-def replayed(script: Iterable[Call], order: Callable[[], Pick | None] = ORDERS[0]) -> Model:
+def replayed(script: Iterable[Call], order: Callable[[], Order] = Order) -> Model:
     """The model as a script leaves it."""
     model = Model(order())
     for call in script:

@@ -17,7 +17,7 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -32,6 +32,9 @@ FIRST: Final = int(os.environ.get("CIRCUS_SIM_FIRST_SEQUENCE", str(os.getpid() *
 SECONDS_MAX: Final = 120 + SEQUENCES // 20
 HARNESSES: Final = 2
 END_SECONDS_MAX: Final = 60
+TRIES: Final = 20
+TRIES_TO_SHRINK: Final = 3
+RACES_MAX: Final = 2 + SEQUENCES // 500
 PROGRAM: Final = Path(__file__).with_name("kernel_linux.py")
 
 
@@ -85,13 +88,24 @@ def _same(ours: Sequence[Any], real: Sequence[Any], *, ordered: bool) -> bool:
     return ours == real
 
 
+def denies(
+    real: Linux, script: Sequence[Call], expected: Sequence[Any], tries: int = TRIES
+) -> bool:
+    """Whether Linux never does what the model says.
+
+    What it does now and then is one of the orders in which processes may get a processor, and the
+    copies of the model have missed that there are others.
+    """
+    return all(differs(expected, real.play(script)) is not None for _ in range(tries))
+
+
 def shrink(script: list[Call], real: Linux) -> list[Call]:
     """Without every call that the difference does not need."""
     index = len(script) - 1
     while index >= 0:
         shorter = script[:index] + script[index + 1 :]
         expected = foretell(shorter)
-        if expected is not None and differs(expected, real.play(shorter)) is not None:
+        if expected is not None and denies(real, shorter, expected, TRIES_TO_SHRINK):
             script = shorter
         index -= 1
     return script
@@ -110,17 +124,28 @@ def told(script: Sequence[Call], real: Linux) -> str:
     return "\n".join(lines)
 
 
-def compare(seeds: Sequence[int], make: type[Linux] = Linux) -> str | None:
-    """The first difference among these scripts, as small as it can be told."""
+class Compared(NamedTuple):
+    """The first difference, as small as it can be told; and how many scripts Linux left open."""
+
+    difference: str | None
+    races: int
+
+
+def compare(seeds: Sequence[int], make: type[Linux] = Linux) -> Compared:
+    """These scripts, one after another."""
+    races = 0
     with linux(make) as real:
         for seed in seeds:
             composed = compose(seed)
-            played = real.play(composed.script)
-            first = differs(composed.expected, played)
-            if first is not None:
-                script = shrink(composed.script[: first + 1], real)
-                return f"sequence {seed}: the model is not Linux\n{told(script, real)}"
-    return None
+            first = differs(composed.expected, real.play(composed.script))
+            if first is None:
+                continue
+            script, expected = composed.script[: first + 1], composed.expected[: first + 1]
+            if denies(real, script, expected):
+                transcript = told(shrink(script, real), real)
+                return Compared(f"sequence {seed}: the model is not Linux\n{transcript}", races)
+            races += 1
+    return Compared(None, races)
 
 
 @pytest.mark.real
@@ -131,9 +156,11 @@ def test_every_call_gives_in_the_model_what_it_gives_on_linux() -> None:
     seeds = range(FIRST, FIRST + SEQUENCES)
     parts = [seeds[start::HARNESSES] for start in range(HARNESSES)]
     with ThreadPoolExecutor(HARNESSES) as pool:
-        differences = [found for found in pool.map(compare, parts) if found is not None]
+        compared = list(pool.map(compare, parts))
 
+    differences = [one.difference for one in compared if one.difference is not None]
     assert [] == differences, "\n".join(differences)
+    assert sum(one.races for one in compared) <= RACES_MAX
 
 
 class OffByOne(Linux):
@@ -146,7 +173,7 @@ class OffByOne(Linux):
 @pytest.mark.real
 def test_a_difference_is_found_and_told_in_as_few_calls_as_it_needs() -> None:
     """Somebody is born, ends and is waited for: nothing else is in the transcript."""
-    difference = compare(range(200), OffByOne)
+    difference = compare(range(200), OffByOne).difference
 
     assert difference is not None
     calls = [line for line in difference.splitlines() if " -> " in line]
