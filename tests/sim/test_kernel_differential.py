@@ -34,6 +34,7 @@ HARNESSES: Final = 2
 END_SECONDS_MAX: Final = 60
 TRIES: Final = 20
 TRIES_TO_SHRINK: Final = 3
+REPEAT: Final = "CIRCUS_SIM_FIRST_SEQUENCE=%s CIRCUS_SIM_SEQUENCES=2 pytest tests/sim/test_kernel_differential.py"
 RACES_MAX: Final = 2 + SEQUENCES // 500
 PROGRAM: Final = Path(__file__).with_name("kernel_linux.py")
 
@@ -143,7 +144,7 @@ def compare(seeds: Sequence[int], make: type[Linux] = Linux) -> Compared:
             script, expected = composed.script[: first + 1], composed.expected[: first + 1]
             if denies(real, script, expected):
                 transcript = told(shrink(script, real), real)
-                return Compared(f"sequence {seed}: the model is not Linux\n{transcript}", races)
+                return Compared(f"the model is not Linux\n{transcript}\n{REPEAT % seed}", races)
             races += 1
     return Compared(None, races)
 
