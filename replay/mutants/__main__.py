@@ -33,7 +33,7 @@ def main(words: Sequence[str]) -> int:
     chosen = int.from_bytes(os.urandom(SEED_BYTES))
     seed: int = chosen if asked.seed is None else asked.seed
     if asked.list:
-        sys.stdout.write("".join(f"{_described(one)}\n" for one in registry.values()))
+        sys.stdout.write("".join(f"{row_of(one)}\n" for one in registry.values()))
         return 0
     if asked.all:
         return hunt_all(seed, asked.steps, asked.jobs)
@@ -75,7 +75,7 @@ def hunt_all(seed: int, steps: int, jobs: int) -> int:
             if killed is None:
                 alive.append(name)
     sys.stdout.write(f"{len(registry) - len(alive)} killed, {len(alive)} alive\n")
-    sys.stdout.write("".join(f"  {_described(registry[name])}\n" for name in alive))
+    sys.stdout.write("".join(f"{row_of(registry[name])}\n" for name in alive))
     return SURVIVED if alive else 0
 
 
@@ -88,8 +88,9 @@ def _told(killed: Killed) -> str:
     return f"{killed.name}: {killed.invariant} after {killed.steps} steps (seed {killed.seed})"
 
 
-def _described(mutant: Mutant) -> str:
-    return f"{mutant.name}: {mutant.breaks} [{', '.join(mutant.killers)}]"
+def row_of(mutant: Mutant) -> str:
+    """One row of the table in docs/simulation.md, which is this list."""
+    return f"| `{mutant.name}` | {mutant.breaks} | {', '.join(mutant.killers)} |"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("name", nargs="?", help="the mutant")
     what.add_argument("--all", action="store_true", help="every mutant, and a table")
-    what.add_argument("--list", action="store_true", help="their names and what they break")
+    what.add_argument("--list", action="store_true", help="names, what they break, who kills them")
     parser.add_argument("--seed", type=int, help="of the first world (chance says, and it is told)")
     parser.add_argument("--steps", type=int, default=STEPS_MAX, help="decisions to survive")
     parser.add_argument("--jobs", type=int, default=2, help="hunts side by side")

@@ -99,12 +99,6 @@ HANDS: Final = (
         ("I-ZOMBIE", "I-ORPHAN", "I-GROUP"),
     ),
     Mutant(
-        "signal_carried_out_twice", CHILDREN,
-        "a signal that comes again after a crash is sent again",
-        "        if seq <= held.signal_seq:\n", "        if seq < 0:\n",
-        ("I-LOG-SIG",),
-    ),
-    Mutant(
         "spawn_carried_out_twice", CHILDREN,
         "a spawn is carried out by two forks",
         "            held.child = self._kernel.spawn(launch)\n",
@@ -117,12 +111,6 @@ HANDS: Final = (
         "the keeper alone stops the highest priority first",
         "key=lambda held: held.plan.priority)", "key=lambda held: -held.plan.priority)",
         ("I-DEP",),
-    ),
-    Mutant(
-        "plan_without_grace", STOP_PLANS,
-        "the keeper alone kills at once what it should ask",
-        "boot + held.plan.grace", "boot",
-        ("I-STOPSEQ",),
     ),
     Mutant(
         "plan_without_kill", STOP_PLANS,
@@ -158,12 +146,6 @@ HANDS: Final = (
         "        return\n"
         "    reason = spawn_failure(known.launch, step, number)\n",
         ("I-RES",),
-    ),
-    Mutant(
-        "barrier_skipped", REAPER,
-        "requests go to the keeper before its list is settled",
-        "        if self._lives.reconciled:\n", "        if True:\n",
-        ("I-RES", "I-ORDER", "I-STATUS", "I-WAL", "I-FENCE"),
     ),
     Mutant(
         "adopted_by_pid_only", LIVES,

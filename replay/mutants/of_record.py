@@ -66,7 +66,7 @@ RECORD: Final = (
         ("I-DET", "I-FOLD"),
     ),
     Mutant(
-        "actors_hear_before_the_barrier", RUNTIME,
+        "barrier_skipped", RUNTIME,
         "actors get mail before the keeper's list is settled",
         "        if not self._awake:\n"
         "            return False\n",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import random
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -22,10 +23,12 @@ from typing import Final
 import pytest
 
 from circus.replay.mutants import STEPS_MAX, Mutant, registry, run
+from circus.replay.mutants.__main__ import row_of
 from circus.replay.mutants.hunt import hunt
 
 SEED: Final = int(os.environ.get("CIRCUS_MUTANT_SEED", dt.datetime.now(dt.UTC).date().toordinal()))
 PART: Final = 8
+PAGE: Final = Path(__file__).parents[2] / "docs" / "simulation.md"
 MUTANTS_MIN: Final = 40
 
 
@@ -51,6 +54,14 @@ def test_a_mutant_has_its_place_in_the_code(mutant: Mutant) -> None:
     compile(changed, mutant.module, "exec")
     assert mutant.killers
     assert mutant.killers[0].startswith("I-")
+
+
+def test_the_page_lists_every_mutant_and_its_killers() -> None:
+    """`python -m circus.replay.mutants --list` is the table of docs/simulation.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    section = page.partition("\n## Mutants\n")[2].partition("\n## ")[0]
+
+    assert [row_of(one) for one in registry.values()] == re.findall(r"^\| `.*$", section, re.M)
 
 
 def test_a_mutant_that_has_lost_its_place_is_refused() -> None:
@@ -87,7 +98,7 @@ def test_a_mutant_is_killed_by_its_invariant(name: str, seed: int) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--list"], 0, "reap_before_record: "),
+        (["--list"], 0, "| `reap_before_record` | "),
         (["no_such_mutant"], 64, "cannot hunt 'no_such_mutant'"),
         (["reap_before_record", "--seed", "1", "--steps", "2000"], 0, "I-NOPEEK after"),
         (["reap_before_record", "--seed", "1", "--steps", "0"], 1, "survives 0 steps"),
