@@ -34,7 +34,8 @@ HARNESSES: Final = 2
 END_SECONDS_MAX: Final = 60
 TRIES: Final = 20
 TRIES_TO_SHRINK: Final = 3
-REPEAT: Final = "CIRCUS_SIM_FIRST_SEQUENCE=%s CIRCUS_SIM_SEQUENCES=2 pytest tests/sim/test_kernel_differential.py"
+THIS: Final = "tests/sim/test_kernel_differential.py"
+REPEAT: Final = f"CIRCUS_SIM_FIRST_SEQUENCE=%s CIRCUS_SIM_SEQUENCES=2 pytest {THIS}"
 RACES_MAX: Final = 2 + SEQUENCES // 500
 PROGRAM: Final = Path(__file__).with_name("kernel_linux.py")
 
