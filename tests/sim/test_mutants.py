@@ -61,7 +61,9 @@ def test_the_page_lists_every_mutant_and_its_killers() -> None:
     page = PAGE.read_text(encoding="utf-8")
     section = page.partition("\n## Mutants\n")[2].partition("\n## ")[0]
 
-    assert [row_of(one) for one in registry.values()] == re.findall(r"^\| `.*$", section, re.M)
+    assert [row_of(one) for one in registry.values()] == re.findall(
+        r"^\| `.*$", section, re.MULTILINE
+    )
 
 
 def test_a_mutant_that_has_lost_its_place_is_refused() -> None:
