@@ -32,7 +32,7 @@ STEPS: Final = 400
 # A step is a decision; a world in which next to nothing is decided has to end as well.
 HAPPENINGS_PER_STEP_MAX: Final = 20
 CALLS_TO_CRASH_MAX: Final = 300
-LONG: Final = 2_000  # a restart reads the whole ledger, so that long worlds have fewer of them
+LONG: Final = 300  # a restart reads the whole ledger: longer worlds have them more rarely
 SECOND: Final = 1_000_000_000
 CONVERGED_WITHIN: Final = 60 * SECOND
 QUIET_FOR: Final = 600 * SECOND
@@ -44,7 +44,7 @@ IN_PATIENCE: Final = frozenset(
 MODES: Final = ("safety", "liveness", "ending")
 _RATES: Final = {
     "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.004, "crash_now": 0.001,
-    "power_cut": 0.0008,
+    "power_cut": 0.0016,
 }  # fmt: skip
 
 
