@@ -44,6 +44,7 @@ class Agenda:
         self.touched = 0
         self.crash_at: int | None = None  # the seam call that does not return
         self.crash: type[Crash] = Crash  # what it raises
+        self.slept = 0
         self.slew = 0  # how much faster the wall clock goes than the other, in ppm
         self.coverage = Coverage()
         self._heap: list[tuple[int, float, int, Happening]] = []
@@ -80,6 +81,11 @@ class Agenda:
         self.boot += duration
         self.wall += duration + duration * self.slew // PPM
 
+    @property
+    def awake(self) -> int:
+        """Boot time without suspends: what is under way is as far from its end after one."""
+        return self.boot - self.slept
+
     def next_due(self) -> int | None:
         """Boot ns of the next happening."""
         return self._heap[0][0] if self._heap else None
@@ -94,6 +100,7 @@ class Agenda:
         """Everything sleeps, and wakes up where it was; only the clocks have gone on."""
         self.pass_time(duration)
         self.woke = self.boot
+        self.slept += duration
         # All are shifted alike, so the heap stays one.
         self._heap = [(due + duration, tie, n, what) for due, tie, n, what in self._heap]
 

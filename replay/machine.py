@@ -225,13 +225,15 @@ class Machine:
     def _wake(self, core: SimCore) -> None:
         """Let it be woken when it wants to; one alarm at a time, the earliest."""
         due = core.next_due()
-        if due is None or (core.alarm is not None and core.alarm <= due):
+        if due is None:
             return
-        core.alarm = due
-        self.agenda.later(due - self.agenda.boot, lambda: self._ring(core, due))
+        alarm = due - self.agenda.slept
+        if core.alarm is None or alarm < core.alarm:
+            core.alarm = alarm
+            self.agenda.later(due - self.agenda.boot, lambda: self._ring(core, alarm))
 
-    def _ring(self, core: SimCore, due: int) -> None:
-        if self.core is core and core.alarm == due:
+    def _ring(self, core: SimCore, alarm: int) -> None:
+        if self.core is core and core.alarm == alarm:
             core.alarm = None
             self._turn()
 

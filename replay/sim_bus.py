@@ -231,9 +231,11 @@ class SimLink:
             self._to_core()
 
     def _ship(self, to: str, arrive: Callable[[], None]) -> None:
-        due = max(self._agenda.boot + self._agenda.some(LINK_DELAY_MAX), self._last_due[to] + 1)
+        agenda = self._agenda
+        awake = agenda.awake
+        due = max(awake + agenda.some(LINK_DELAY_MAX), self._last_due[to] + 1)
         self._last_due[to] = due
-        self._agenda.later(due - self._agenda.boot, arrive)
+        agenda.later(due - awake, arrive)
 
 
 def _travelled(

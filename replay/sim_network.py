@@ -189,9 +189,9 @@ class Line:
             self._held.append(frames)
             return
         agenda = network.agenda
-        self._last_out = max(self._last_out, agenda.boot + network.delay())
+        self._last_out = max(self._last_out, agenda.awake + network.delay())
         arrive = partial(self._arrive, frames, network.life)
-        agenda.later(self._last_out - agenda.boot, arrive)
+        agenda.later(self._last_out - agenda.awake, arrive)
 
     def connected(self) -> None:
         """Somebody listens: what was held goes out."""
@@ -203,8 +203,8 @@ class Line:
         """From the core."""
         network = self._network
         agenda = network.agenda
-        self._last_in = max(self._last_in, agenda.boot + network.delay())
-        agenda.later(self._last_in - agenda.boot, partial(self._told, frames, meaning))
+        self._last_in = max(self._last_in, agenda.awake + network.delay())
+        agenda.later(self._last_in - agenda.awake, partial(self._told, frames, meaning))
 
     def close(self) -> None:
         """What is under way to the core arrives all the same; its answer finds nobody."""
@@ -277,9 +277,9 @@ class Ear:
             self._dropped(frames)
             self._break()
             return
-        self._last_in = max(self._last_in, agenda.boot + network.delay())
+        self._last_in = max(self._last_in, agenda.awake + network.delay())
         arrive = partial(self._told, frames, self._connection)
-        agenda.later(self._last_in - agenda.boot, arrive)
+        agenda.later(self._last_in - agenda.awake, arrive)
 
     def _break(self) -> None:
         """The connection is gone, with all that was under way on it."""
@@ -300,9 +300,9 @@ class Ear:
         if network.doors is None:
             return
         agenda = network.agenda
-        self._last_out = max(self._last_out, agenda.boot + network.delay())
+        self._last_out = max(self._last_out, agenda.awake + network.delay())
         arrive = partial(self._arrive, message, network.life, self._connection)
-        agenda.later(self._last_out - agenda.boot, arrive)
+        agenda.later(self._last_out - agenda.awake, arrive)
 
     def _arrive(self, message: bytes, life: int, connection: int) -> None:
         network = self._network

@@ -124,12 +124,13 @@ class SimSubscriber:
 
     def _wake_at(self, due: int) -> None:
         """One alarm at a time, the earliest."""
-        if self._alarm is None or due < self._alarm:
-            self._alarm = due
-            self._agenda.later(due - self._agenda.boot, lambda: self._ring(due))
+        alarm = due - self._agenda.slept
+        if self._alarm is None or alarm < self._alarm:
+            self._alarm = alarm
+            self._agenda.later(due - self._agenda.boot, lambda: self._ring(alarm))
 
-    def _ring(self, due: int) -> None:
-        if self._alarm == due:
+    def _ring(self, alarm: int) -> None:
+        if self._alarm == alarm:
             self._alarm = None
             self.turn()
 
