@@ -7,10 +7,11 @@ Never:     calls the policy that it checks: the schedule is worked out here once
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from circus.bus import commands, events
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.shapes import entity
 from circus.bus.spec import WatcherSpec
 from circus.bus.values import NS_PER_MS, NS_PER_SECOND
@@ -50,7 +51,7 @@ class Backoff(Checker):
         self._stopping: set[int] = set()
         self._timers: dict[tuple[str, str], Armed] = {}
         self._boot_id = ""
-        self._reactions = {
+        self._reactions: Mapping[type[Body], Callable[[Record, Any], None]] = {
             commands.ProcessSpawn: self._spawned, events.SlotVacated: self._vacated,
             events.SlotWaiting: self._waiting, events.SlotStopping: self._stopped,
             events.WatcherStarting: self._restarted, commands.TimerArm: self._armed,
@@ -59,7 +60,10 @@ class Backoff(Checker):
         }  # fmt: skip
 
     def recorded(self, record: Record) -> None:
-        self._reactions[type(record.body)](record, record.body)
+        if isinstance(record.body, events.SlotStopping):
+            self._stopping.add(record.spawn_id or 0)
+        else:
+            self._reactions[type(record.body)](record, record.body)
 
     def rested(self, world: World) -> None:
         if world.ended is not None or world.core is None:
@@ -138,9 +142,6 @@ class Backoff(Checker):
             self.fail(f"a pause of {body.delay} ns instead of {expected}", record.seq)
         place.earliest = record.boot + expected
         place.pause = 0
-
-    def _stopped(self, record: Record, body: Any) -> None:
-        self._stopping.add(record.spawn_id or 0)
 
     def _restarted(self, record: Record, body: Any) -> None:
         """An operator's start forgives everything, and is for waiting slots too."""

@@ -8,12 +8,12 @@ Never:     asks a watcher what it has changed.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from circus.bus import commands, events
 from circus.bus.digest import spec_digest
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.shapes import entity, field
 from circus.bus.spec import OPTIONS, Change, WatcherSpec
 from circus.bus.values import ARBITER
@@ -42,7 +42,7 @@ class Reload(Checker):
         self._specs: dict[str, WatcherSpec] = {}  # by digest
         self._argv: dict[str, tuple[str, ...]] = {}  # by the digest of the launch
         self._unchanged: dict[str, int] = {}  # names, by seq of the configuration that kept them
-        self._reactions = {
+        self._reactions: Mapping[type[Body], Callable[[Record, Any], None]] = {
             events.WatcherAdded: self._added, events.WatcherUpdated: self._updated,
             events.WatcherReloaded: self._reloaded, commands.ProcessSpawn: self._spawned,
             commands.ArbiterConfigure: self._configured,

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from circus.replay.checkers import Checker, Truth
 
 if TYPE_CHECKING:
     from circus.replay.world import World
 
-HOOKS: Final = ("recorded", "happened", "stepped", "examined", "rested")
 Question = Callable[["World"], None]
 
 
@@ -51,10 +50,10 @@ class Panel:
 
     def calls(self) -> Counter[str]:
         """How often each checker was asked or told anything, by its id."""
-        times = {"recorded": self._truth.seen, "happened": self.facts, **self._asked}
         calls: Counter[str] = Counter()
         for checker in self._checkers:
-            calls[checker.id] += sum(times.get(hook, 0) for hook in HOOKS if has(checker, hook))
+            asked = sum(times for hook, times in self._asked.items() if has(checker, hook))
+            calls[checker.id] += asked + self._truth.told(checker)
         return calls
 
 

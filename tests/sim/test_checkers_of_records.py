@@ -16,6 +16,7 @@ from circus.bus import commands, events
 from circus.bus.codec import Stamp, stamped
 from circus.bus.digest import spec_digest
 from circus.bus.record import Body, Draft, Record
+from circus.bus.shapes import altered
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import Moment
 from circus.replay.checkers import Checker, Truth, Violation
@@ -115,13 +116,17 @@ def replied(phase: str, seq: int, content: bytes) -> Replied:
 
 def spawned(tale: Tale | None = None, **rest: Any) -> Tale:
     """web asks for a process: by default from the spec in force."""
-    given = {"spec": DIGEST, **rest}
+    given: dict[str, Any] = {"spec": DIGEST, **rest}
     return (tale or two_watchers()).say(WEB, commands.ProcessSpawn(**given), to="reaper", slot=1)
+
+
+def _at(spawn_id: int) -> dict[str, Any]:
+    return {"slot": 1, "spawn_id": spawn_id, "to": WEB}
 
 
 def short_life(tale: Tale) -> Tale:
     """The process that was asked for last lives a moment, and its slot is vacated."""
-    spawn_id, here = tale.seq, {"slot": 1, "spawn_id": tale.seq, "to": WEB}
+    spawn_id, here = tale.seq, _at(tale.seq)
     ended = events.ProcessExited(
         7, 1, None, core=False, rusage={}, wall=0, observed=tale.boot + 1000
     )
@@ -267,8 +272,7 @@ CRIMES: Final[Sequence[tuple[str, str, Callable[[], Tale]]]] = (
 
 
 def _altered(argument: str) -> WatcherSpec:
-    data = {**to_data(SPEC), "args": (argument,)}
-    return WatcherSpec(**data)
+    return altered(SPEC, args=(argument,))
 
 
 def _third() -> Record:
