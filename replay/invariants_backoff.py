@@ -53,7 +53,7 @@ class Backoff(Checker):
         self._boot_id = ""
         self._reactions: Mapping[type[Body], Callable[[Record, Any], None]] = {
             commands.ProcessSpawn: self._spawned, events.SlotVacated: self._vacated,
-            events.SlotWaiting: self._waiting, events.SlotStopping: self._stopped,
+            events.SlotWaiting: self._waiting,
             events.WatcherStarting: self._restarted, commands.TimerArm: self._armed,
             commands.TimerDisarm: self._disarmed, events.TimerWoke: self._woke,
             events.CoreStarted: self._started,
