@@ -20,7 +20,7 @@ from typing import Final
 import attr
 
 from circus.replay import machine, sim_bus, sim_clock, wishes
-from circus.replay.agenda import Dice
+from circus.replay.agenda import Dice, PowerCut
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM, DiskWeather
 from circus.replay.sim_clock import ClockWeather, trouble_clocks
@@ -32,6 +32,8 @@ STEPS: Final = 400
 # A step is a decision; a world in which next to nothing is decided has to end as well.
 HAPPENINGS_PER_STEP_MAX: Final = 20
 CALLS_TO_CRASH_MAX: Final = 300
+POWER_SHARE: Final = 0.2  # of the crashes at a touch: it is the machine that goes
+WARMUPS: Final = (0, 0, 50_000_000)  # between the starts of two watchers
 LONG: Final = 300  # a restart reads the whole ledger: longer worlds have them more rarely
 SECOND: Final = 1_000_000_000
 CONVERGED_WITHIN: Final = 60 * SECOND
@@ -73,7 +75,7 @@ class Weather:
             rates[name] *= min(1.0, LONG / steps)
         return cls(
             **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
-            disk=DiskWeather.drawn(chance) if chance.random() < 0.5 else CALM,
+            disk=DiskWeather.drawn(chance) if chance.random() < 0.8 else CALM,
             bus=BusWeather.drawn(chance),
         )  # fmt: skip
 
@@ -92,7 +94,8 @@ def drive(
     weather = Weather.drawn(chance, steps)
     if mode == "liveness":
         weather = attr.evolve(weather, edit=0.0)  # A new file would have workers grow old again.
-    world.configure(wishes.specs(chance, ageless=mode == "liveness"))
+    specs = wishes.specs(chance, ageless=mode == "liveness")
+    world.configure(specs, warmup_delay=WARMUPS[seed % len(WARMUPS)])
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
@@ -137,6 +140,8 @@ def disturb(world: World, weather: Weather) -> None:
         wishes.edit(world, chance)
     if dice() < weather.crash:
         world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
+        if dice() < POWER_SHARE:
+            world.agenda.crash = PowerCut
     if dice() < weather.crash_now:
         world.crash()
     if dice() < weather.power_cut:

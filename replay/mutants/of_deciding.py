@@ -54,7 +54,7 @@ DECIDING: Final = (
         "a singleton is reloaded like any other: the new one first",
         "if body.sequential or spec.singleton else Mode.ROLLING",
         "if body.sequential else Mode.ROLLING",
-        ("I-SINGLE",),
+        ("I-SINGLE", "I-MAX"),
     ),
     Mutant(
         "surplus_kept", OPERATIONS,
@@ -133,13 +133,6 @@ DECIDING: Final = (
         "            Draft(e.WatcherResized(9), None, state.name),\n"
         "        )\n",
         ("I-ATOMRELOAD", "I-MAX", "I-SINGLE"),
-    ),
-    Mutant(
-        "deadline_ignored", CORE,
-        "a command whose deadline has passed is carried out",
-        "record.deadline is not None and record.deadline < record.boot",
-        "record.deadline is not None and record.deadline < 0",
-        ("I-EXPIRE",),
     ),
     Mutant(
         "fold_differs_from_live", LIVES,
