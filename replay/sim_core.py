@@ -131,7 +131,7 @@ class SimCore:
         syncer = SimSyncer(around.agenda, around.disk)
         self.ledger.attach(syncer)
         self.front = SimFront(
-            around.network, self.ledger, self._clock, self.past.incarnation + 1, syncer=syncer
+            around.network, self.ledger, self._clock, self.past.incarnation + 1, syncer
         )
         self.seed = around.agenda.chance.getrandbits(64)
         self.runtime = Runtime(self._ports(), self.past, self.seed)

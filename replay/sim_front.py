@@ -100,9 +100,9 @@ class SimFront:
     """Opened before the runtime (which publishes into `stream`), served after it."""
 
     def __init__(
-        self, network: Network, ledger: Ledger, clock: Clock, incarnation: int,
-        *, syncer: Syncing, durability: str = "group",
-    ) -> None:  # fmt: skip
+        self, network: Network, ledger: Ledger, clock: Clock, incarnation: int, syncer: Syncing
+    ) -> None:
+        durability = network.durability
         self.reads = Reads(ledger, clock)
         self.stream = _stream(ledger, clock, incarnation, syncer, durability)
         self.stream.network = network

@@ -83,6 +83,7 @@ class Network:
         self.agenda = agenda
         self.wake = wake
         self.weather = weather
+        self.durability = "group"  # of the daemon that it leads to
         self.doors: Doors | None = None
         self.life = 0  # which core it is that listens, or listened last
         self._routes = 0

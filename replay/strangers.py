@@ -72,7 +72,9 @@ class Strangers:
 
     def lose_power(self) -> None:
         """Their machine is switched off and on again."""
-        self.network = Network(self._agenda, self._wake, self.network.weather)
+        before = self.network
+        self.network = Network(self._agenda, self._wake, before.weather)
+        self.network.durability = before.durability
         clients, listeners = len(self.clients), len(self.listeners)
         self.clients.clear()
         self.listeners.clear()
