@@ -140,7 +140,9 @@ class Machine:
         self.boots += 1
         self.stops = Stops(agenda)
         self._bus = SimBus(agenda)
+        weather = self.keeper.kernel.lives.weather
         self.keeper = SimKeeper(agenda, self, self.cast.make_children, self.cast.make_lives)
+        self.keeper.kernel.lives.weather = weather
         self._begin_truth()
         self.strangers.lose_power()
         if self.ended is None and self._configured is not None:

@@ -25,7 +25,7 @@ def specs(chance: Dice, *, ageless: bool = False) -> list[dict[str, Any]]:
     several = chance.randrange(1, 5)
     drawn: list[dict[str, Any]] = [
         {"name": "web", "cmd": "steady", "numprocesses": several, **_options(chance), **common},
-        {"name": "moody", "cmd": "moody", "numprocesses": several, **_options(chance), **common},
+        {"name": "moody", "cmd": "moody", **_options(chance), **common, **_tries(chance)},
         {"name": "single", "cmd": "slow 1", "singleton": True, **_options(chance), **common},
         {"name": "broken", "cmd": "missing", "max_retry": chance.randrange(4), "numprocesses": 2},
         {"name": "family", "cmd": "parent 2 1.5", "stop_children": True, **_options(chance)},
@@ -34,6 +34,10 @@ def specs(chance: Dice, *, ageless: bool = False) -> list[dict[str, Any]]:
         for spec in drawn:
             spec["max_age"] = 0
     return drawn
+
+
+def _tries(chance: Dice) -> dict[str, Any]:
+    return {"numprocesses": chance.randrange(1, 5), "max_retry": chance.choice((-1, 1, 3))}
 
 
 def _options(chance: Dice) -> dict[str, Any]:
@@ -144,6 +148,7 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("manage", {"name": _name}),
     ("retry", {"name": _name}),
     ("set", {"name": _single, "options": _two}),
+    ("rm", {"name": _name, "nostop": _flag}),
     ("rm", {"name": _name, "nostop": _flag}),
     ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
 )  # fmt: skip

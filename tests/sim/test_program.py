@@ -38,7 +38,7 @@ def soaked(path: Path, seed: int, **environment: str) -> dict[str, Any]:
         env={**os.environ, **environment}, capture_output=True, text=True, check=False,
         timeout=240,
     )  # fmt: skip
-    assert result.returncode in (0, 1), result.stderr  # what a seed finds is not our subject
+    assert path.exists(), result.stderr  # what the seed finds is not our subject
     report: dict[str, Any] = json.loads(path.read_text())
     return report
 
