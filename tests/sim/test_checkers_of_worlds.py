@@ -1,0 +1,161 @@
+"""Room: tests -- checkers that need a whole world to look at: each is shown its own crime.
+
+Knows:     circus.replay, the vocabulary.
+Known by:  nobody.
+Never:     patches: what is wrong is told to the truth, or stands on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from circus.bus import commands, events
+from circus.bus.codec import Stamp, stamped
+from circus.bus.machine import Delivered
+from circus.bus.record import Body, Draft
+from circus.bus.values import Moment
+from circus.replay.checkers import Checker, Truth, Violation
+from circus.replay.invariants import every_checker
+from circus.replay.second_reader import SecondReader
+from circus.replay.sim_bus import SimExchange
+from circus.replay.truth import Told
+from circus.replay.world import Cast, World
+
+SECOND: Final = 1_000_000_000
+
+
+class Forgetful(SimExchange):
+    """A transport that loses the news of web's exits."""
+
+    def send(self, host: str, items: Sequence[Any]) -> None:
+        super().send(host, [one for one in items if not _is_exit(one)])
+
+
+def _is_exit(item: Any) -> bool:
+    exit_ = isinstance(item, Delivered) and isinstance(item.record.body, events.ProcessExited)
+    return exit_ and item.record.watcher == "web"
+
+
+def begun(crime: str, cmd: str = "steady", make_exchange: Any = SimExchange) -> World:
+    """A world with one checker, and a watcher beside `web` whose processes die all the time."""
+
+    def only(truth: Truth) -> tuple[Checker, ...]:
+        return tuple(one for one in every_checker(truth) if one.id == crime)
+
+    world = World(5, Cast(make_exchange=make_exchange, checkers=only))
+    hot = {"name": "hot", "cmd": "exits 1 0.05", "max_retry": -1}
+    world.configure([{"name": "web", "cmd": cmd, "numprocesses": 2}, hot])
+    world.run(100)
+    return world
+
+
+def resting(crime: str) -> World:
+    """The same, with nothing to do."""
+    world = begun(crime)
+    world.settle()
+    return world
+
+
+def tell(world: World, body: Body, cause: int = 0, actor: str = "") -> None:
+    """A record that nobody has said."""
+    last = world.truth.records[-1]
+    watcher = next(iter(world.truth.watchers.of))
+    moment = Moment(last.at, last.boot)
+    stamp = Stamp(last.seq + 1, cause, actor or watcher, moment, last.incarnation)
+    world.truth.observe(stamped(stamp, Draft(body)))
+
+
+def test_a_process_too_few_at_rest_is_seen() -> None:
+    """What runs is not what was asked for."""
+    world = resting("I-CONV")
+    tell(world, events.WatcherResized(5))
+    with pytest.raises(Violation, match=r"^I-CONV: .* 2 processes of 5"):
+        world.panel.rest(world)
+
+
+def test_a_word_without_an_occasion_is_seen() -> None:
+    """At rest nobody has anything to say."""
+    world = resting("I-QUIET")
+    with pytest.raises(Violation, match=r"^I-QUIET: slot.filled"):
+        tell(world, events.SlotFilled(7))
+
+
+def test_an_exit_that_is_not_answered_is_seen() -> None:
+    """The watcher never hears of it."""
+    with pytest.raises(Violation, match=r"^I-FAIR: the exit of"):
+        begun("I-FAIR", "exits 1 0.2", Forgetful).run_for(60 * SECOND)
+
+
+def test_an_end_that_does_not_come_is_seen() -> None:
+    """The keeper says that it has asked; the core has never heard of it."""
+    world = begun("I-SHUT")
+    world.truth.happened(Told(("os_signal", 15)))
+    with pytest.raises(Violation, match=r"^I-SHUT: the daemon was asked to end"):
+        world.run_for(600 * SECOND)
+
+
+def test_a_refusal_with_a_consequence_is_seen() -> None:
+    """A refused command has changed something."""
+    world = resting("I-ATOMRELOAD")
+    tell(world, events.WatcherResized(1), cause=3)
+    tell(world, events.CommandRefused(3, "cannot"), cause=3)
+    with pytest.raises(Violation, match=r"^I-ATOMRELOAD: refused, and yet"):
+        world.panel.step(world)
+
+
+def test_a_secret_on_the_disk_is_seen() -> None:
+    """As an argument it stands in a record."""
+    world = resting("I-SECRET")
+    world.examine()
+    world.command("stop", name="web")
+    world.run_for(SECOND)
+    world.command("set", name="web", options={"args": ("taint-of-a-secret",)})
+    world.run_for(SECOND)
+    with pytest.raises(Violation, match=r"^I-SECRET: "):
+        world.examine()
+
+
+def test_every_altered_byte_is_seen_by_the_second_reader() -> None:
+    """Header, frame or padding aside: the chain ends where a byte is another."""
+    world = resting("I-CHAIN")
+    world.examine()
+    files = {p: c for p, c in world.disk.contents().items() if p.endswith(".evl")}
+    head, damage = SecondReader().read(files)
+    assert (world.truth.records[-1].seq, "") == (head, damage)
+
+    (path, content), *_ = files.items()
+    for at in range(64, len(content), 97):
+        flipped = bytearray(content)
+        flipped[at] ^= 1
+        found, trouble = SecondReader().read({**files, path: bytes(flipped)})
+        padding = content[at] == 0 and found == head
+        assert padding or trouble or found < head
+
+
+def test_what_was_verified_once_is_looked_at_again() -> None:
+    """A byte that was altered after it had been read."""
+    world = resting("I-CHAIN")
+    reader = SecondReader()
+    files = world.disk.contents()
+    head, _ = reader.read(files)
+    path = max(p for p in files if p.endswith(".evl"))
+    files[path] = files[path][:200] + b"\x00\xff" + files[path][202:]
+
+    assert reader.read(files)[0] < head
+
+
+def test_honest_worlds_are_no_crime() -> None:
+    """The counter-check: the same worlds, with all checkers, left alone."""
+    world = World(5)
+    world.configure([{"name": "web", "cmd": "exits 0 0.3", "numprocesses": 2}])
+    world.settle()
+    world.run_for(20 * SECOND)
+    world.command("set", name="web", options={"numprocesses": 1})
+    world.settle()
+    world.examine()
+
+    assert world.truth.records
+    assert commands.WatcherSet in {type(record.body) for record in world.truth.records}
