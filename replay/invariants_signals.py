@@ -140,6 +140,8 @@ class StopSequence(Checker):
         stop = self._stops.get(address, {}).pop(spawn_id, None)
         if stop is None or worker is None or not worker.lives or worker.killed:
             return
+        if self.truth.watchers.of[address].removed:
+            return  # With `nostop`: what it had asked to end nobody waits for any more.
         if stop.since + stop.grace < boot:
             self.fail(
                 f"{spawn_id} lives {boot - stop.since} ns after it was asked to stop", spawn_id
