@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,6 +18,7 @@ import attr
 from circus.bus import commands
 from circus.bus.ledger import SEGMENT_BYTES_MAX, StorageFailed
 from circus.process.children import Children
+from circus.process.link import LinkClosed
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash, PowerCut
 from circus.replay.checkers import Checker, Truth, Violation
@@ -159,11 +160,12 @@ class Machine:
         except PowerCut:
             self.cut_power()
         except Crash:
-            self.agenda.coverage.faults["core.crash"] += 1
-            self._core_over(None, SIGKILL)
+            if self._starting is not None:  # Else it was a stranger that touched the disk.
+                self.agenda.coverage.faults["core.crash"] += 1
+                self._core_over(None, SIGKILL)
 
     @contextmanager
-    def unseen(self) -> Iterator[None]:
+    def unseen(self) -> Generator[None, None, None]:
         """To look at the disk without touching the world."""
         agenda, disk = self.agenda, self.disk
         kept = (agenda.touched, agenda.crash_at, disk.trouble)
@@ -217,7 +219,11 @@ class Machine:
         core = self.core
         if core is None or self.stops.holds(self._turn):
             return
-        core.turn()
+        try:
+            core.turn()
+        except LinkClosed:
+            if self.core is core:
+                self._core_over(os.EX_SOFTWARE, None)  # As the engine: the keeper is gone.
         if self.core is core:
             if core.ended is not None:
                 self._core_over(core.ended, None)
