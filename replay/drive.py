@@ -20,7 +20,7 @@ from typing import Final
 import attr
 
 from circus.replay import machine, sim_bus, sim_clock, wishes
-from circus.replay.agenda import Dice, PowerCut
+from circus.replay.agenda import Crash, Dice, PowerCut
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM, DiskWeather
 from circus.replay.sim_clock import ClockWeather, trouble_clocks
@@ -167,13 +167,19 @@ def converge(world: World) -> None:
 def end(world: World) -> None:
     """Somebody asks for the end, perhaps twice; perhaps the core dies of it."""
     chance = world.agenda.chance
+    world.agenda.crash_at = None
+    world.agenda.crash = Crash
     world.signal(int(chance.choice((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))))
     if chance.random() < 0.3:
         world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
     if chance.random() < 0.3:
         world.run(chance.randrange(50))
         world.signal(int(signal.SIGTERM))
+    boots = world.boots
     world.run_for(OVER_WITHIN)
+    if world.boots != boots:  # The power has failed, and nobody has asked what runs now to end.
+        world.signal(int(signal.SIGTERM))
+        world.run_for(OVER_WITHIN)
     left = [one.pid for one in world.keeper.kernel.living() if one.pidfd]
     if world.truth.checkers and (world.ended is None or left):
         raise Violation(f"I-SHUT: not over after a minute, {left} live\n{_how(world)}")
