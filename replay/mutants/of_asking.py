@@ -1,4 +1,4 @@
-"""Room: replay -- mutants between the ledger and strangers: gateway, outcomes, reads, subscribers.
+"""Room: replay -- mutants between the ledger and strangers: gateway, outcomes, subscribers.
 
 Knows:     replay.mutants.mutant.
 Known by:  replay.mutants (the register).
@@ -13,10 +13,8 @@ from circus.replay.mutants.mutant import Mutant
 
 GATEWAY: Final = "circus.arbiter.gateway"
 OUTCOMES: Final = "circus.arbiter.outcomes"
-READS: Final = "circus.arbiter.reads"
 RUNTIME: Final = "circus.arbiter.runtime"
 FOLLOW: Final = "circus.bus.follow"
-PUBLISH: Final = "circus.bus.publish"
 
 ASKING: Final = (
     Mutant(
@@ -50,21 +48,9 @@ ASKING: Final = (
     ),
     Mutant(
         "cursor_off_by_one", FOLLOW,
-        "a subscriber that reads goes on one record too far",
-        "            \"after\": place.seq or 0,\n",
-        "            \"after\": (place.seq or -1) + 1,\n",
-        ("I-SUB",),
-    ),
-    Mutant(
-        "new_core_believed", FOLLOW,
-        "a subscriber does not compare histories when the core is another one",
-        "        if before is None or before == header.incarnation:\n", "        if True:\n",
-        ("I-SUB",),
-    ),
-    Mutant(
-        "divergence_not_told", READS,
-        "who has seen what a power cut took away is given another history without a word",
-        "elif read.after > ledger.head or self._differs(read):", "elif read.after > ledger.head:",
+        "the first record of each frame that was read is taken for one that was had",
+        "Batch(after, frame.payload, chain8, last)",
+        "Batch(after + 1, frame.payload, chain8, last)",
         ("I-SUB",),
     ),
 )  # fmt: skip

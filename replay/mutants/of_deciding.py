@@ -173,12 +173,6 @@ DECIDING: Final = (
         ("I-RELOAD", "I-CONV"),
     ),
     Mutant(
-        "stopped_watcher_revived", ARBITER,
-        "a watcher that an operator has stopped is started when the file changes it",
-        "bool(spec[\"autostart\"]) and not state.entries[key].halted", "bool(spec[\"autostart\"])",
-        ("I-RELOAD", "I-CONV"),
-    ),
-    Mutant(
         "warmup_forgotten", ARBITER_FOLD,
         "any command to any watcher counts as the next start of a warm-up",
         "    if isinstance(body, WARMED):\n", "    if True:\n",

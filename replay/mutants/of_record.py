@@ -18,10 +18,8 @@ PAST: Final = "circus.bus.past"
 LEDGER: Final = "circus.bus.ledger"
 RECOVERY: Final = "circus.bus.recovery"
 WRITER: Final = "circus.bus.writer"
-SEGMENTS: Final = "circus.bus.segments"
 CHANCE: Final = "circus.bus.chance"
 CODEC: Final = "circus.bus.codec"
-OUTSIDE: Final = "circus.bus.outside"
 SIM_BUS: Final = "circus.replay.sim_bus"
 RUNTIME: Final = "circus.arbiter.runtime"
 
@@ -81,12 +79,6 @@ RECORD: Final = (
         ("I-LOG-SIG",),
     ),
     Mutant(
-        "incarnation_not_synced", RUNTIME,
-        "an incarnation begins to act before it is on the platter",
-        "        self._ledger.sync(self._clock.now())\n", "",
-        ("I-ACKDUR", "I-SEQ", "I-PREFIX", "I-WAL"),
-    ),
-    Mutant(
         "timers_not_rearmed", PAST,
         "a core that comes back has forgotten what was armed",
         "        found.timers.fold(record)\n", "",
@@ -98,12 +90,6 @@ RECORD: Final = (
         "            due = record.boot + body.duration\n",
         "            due = record.at + body.duration - 1_699_999_900_000_000_000\n",
         ("I-STOPSEQ", "I-BACKOFF", "I-CONV"),
-    ),
-    Mutant(
-        "timer_of_another_boot", TIMERS,
-        "a timer of a boot that is over is due at once",
-        '            if armed.bound != "process"\n', "",
-        ("I-STOPSEQ", "I-DET"),
     ),
     Mutant(
         "chance_not_recorded", CHANCE,
