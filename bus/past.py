@@ -83,7 +83,9 @@ class Spawns:
             if isinstance(body, events.ProcessSpawned):
                 self.alive[spawn_id] = record
         elif isinstance(body, events.ProcessExited):
-            self.exited.add(spawn_id)
+            # Behind a hole in the ledger there are ends of processes that it has forgotten.
+            if spawn_id in self.alive:
+                self.exited.add(spawn_id)
         elif isinstance(body, events.ProcessReaped | events.ProcessLost):
             self.alive.pop(spawn_id, None)
             self.exited.discard(spawn_id)
