@@ -55,6 +55,7 @@ class Passing:
             if enough():
                 return
             if not self._go_on(until):
+                enough()  # It may have come with the very last happening.
                 return
         raise AssertionError(
             f"no rest: {most} happenings within {seconds:g} s of the world; "
@@ -83,9 +84,12 @@ class Passing:
             entry = entries[self._told]
             self._told += 1
             if isinstance(entry, Record):
-                for pattern, hear in tuple(self._listeners):
-                    if pattern.matches(entry):
-                        hear(entry)
+                self._tell_all(entry)
+
+    def _tell_all(self, record: Record) -> None:
+        for pattern, hear in tuple(self._listeners):
+            if pattern.matches(record):
+                hear(record)
 
 
 class Search:

@@ -6,7 +6,7 @@ Never:     runs a user's code inside a call of production code: each step is a h
 
     def shop(life: Life) -> Plot:
         yield 2.5                   # for 2.5 s, or until a signal comes: that is the answer
-        signum = yield              # until a signal comes
+        signum = yield None         # until a signal comes
         yield from life.work(4)     # it takes 4 s to finish what was begun, whatever comes
         return 0                    # the exit code
 """
@@ -269,7 +269,7 @@ class Play:
         if pause is None:
             return
         if not pause >= 0:
-            raise ValueError(f"cannot wait for {pause!r}: yield seconds, or nothing for a signal")
+            raise ValueError(f"cannot wait for {pause!r}: yield seconds, or None for a signal")
         wake = partial(self._wake, self._scene)
         self._stage.soon(self._process, wake, seconds_to_ns(pause))
 

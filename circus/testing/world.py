@@ -20,10 +20,10 @@ from os import PathLike
 from typing import Any
 
 from circus.bus.record import Record
-from circus.testing.chronicle import line_of, shortened
-from circus.testing.expecting import Expectation, NotMet, Unwanted
+from circus.testing.chronicle import shortened
+from circus.testing.expecting import Asking, Expectation
 from circus.testing.faults import Fault
-from circus.testing.passing import Hear, Passing, Search
+from circus.testing.passing import Hear, Passing
 from circus.testing.pattern import Pattern
 from circus.testing.programs import Program
 from circus.testing.setting import Setting
@@ -41,8 +41,7 @@ class World(Setting):
         super().__init__(seed, directory)
         self.simulated.truth.repeat = repeat or repr(self)
         self._passing = Passing(self.simulated, self.chronicle)
-        self._place = 0  # in the chronicle, behind the record that was expected last
-        self._unasked: Expectation | None = None
+        self._asking = Asking(self._passing, self.chronicle, self._telling)
 
     def __repr__(self) -> str:
         return f"World(seed={self.seed})"
@@ -55,7 +54,7 @@ class World(Setting):
         Raises Unwanted where a `never` was broken, what a program, an `at` or an `on` of the test
         raises, and Violation where the daemon itself breaks a promise (a bug of ours: report it).
         """
-        self._check_asked()
+        self._asking.check()
         self._passing.run(seconds)
 
     def at(self, seconds: float, act: Callable[[], object]) -> None:
@@ -81,20 +80,18 @@ class World(Setting):
 
         Names and fields are those of the record; see Pattern. ValueError: there is no such one.
         """
-        self._check_asked()
-        self._unasked = Expectation(self, Pattern(name, fields))
-        return self._unasked
+        return self._asking.expect(Pattern(name, fields))
 
     def never(self, name: str, **fields: Any) -> None:
         """No such record may be in this world.
 
         Raises Unwanted, now if there is one, else from whatever lets the time pass until it comes.
         """
-        self._check_asked()
+        self._asking.check()
         pattern = Pattern(name, fields)
         for _, record in self.chronicle.records(pattern):
-            self._refuse(pattern, record)
-        self._passing.listen(pattern, partial(self._refuse, pattern))
+            self._asking.refuse(pattern, record)
+        self._passing.listen(pattern, partial(self._asking.refuse, pattern))
 
     def records(self, name: str = "*", **fields: Any) -> list[Record]:
         """All that is on record so far, or what matches, in order."""
@@ -121,48 +118,12 @@ class World(Setting):
         No expectation was left unasked, and the whole ledger can be read, folded and decided again
         with the same result. Raises TypeError, and Violation (a bug of ours).
         """
-        self._check_asked()
+        self._asking.check()
         self.simulated.examine()
-
-    # --- for Expectation --------------------------------------------------------------------------
-
-    def wait_for(self, expectation: Expectation, seconds: float) -> Record:
-        """See Expectation.within."""
-        self._unasked = None
-        pattern = expectation.pattern
-        search = Search(self.chronicle, pattern, self._place)
-        self._passing.run(seconds, search.found)
-        if search.record is None and not search.found():
-            text = f"expected within {seconds:g} s, and it did not come: {pattern}"
-            raise NotMet(self._telling(text, pattern))
-        assert search.record is not None
-        self._place = search.place
-        return search.record
-
-    def wait_without(self, expectation: Expectation, seconds: float) -> None:
-        """See Expectation.absent."""
-        self._unasked = None
-        pattern = expectation.pattern
-        search = Search(self.chronicle, pattern, len(self.chronicle.entries))
-        self._passing.run(seconds, search.found)
-        if search.found() or search.record is not None:
-            assert search.record is not None
-            self._refuse(pattern, search.record)
-
-    def _refuse(self, pattern: Pattern, record: Record) -> None:
-        raise Unwanted(self._telling(f"never wanted: {pattern}\n{line_of(record)}", pattern))
 
     def _telling(self, text: str, pattern: Pattern) -> str:
         about = pattern.fields.get("watcher")
         return f"{text}\n\n{self.last_words(about if isinstance(about, str) else None)}"
-
-    def _check_asked(self) -> None:
-        unasked, self._unasked = self._unasked, None
-        if unasked is not None:
-            raise TypeError(
-                f"cannot go on: nothing was asked about {unasked.pattern}; "
-                "add .within(seconds) or .absent(seconds) to that expect(...)"
-            )
 
 
 def given_config(

@@ -37,7 +37,7 @@ class Connections:
     def api(self, life: Life) -> Plot:
         """Connects once."""
         self.of[life.pid] = self.database
-        yield
+        yield None
         return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from circus.bus.record import fields_of
 from circus.testing import Life, NotExecutable, Plot, Script, World
 
 
@@ -44,7 +45,8 @@ def test_a_plot_hears_signals_one_after_the_other() -> None:
     def program(_life: Life) -> Plot:
         while len(heard) < 4:
             heard.append((yield 10.0))
-        yield
+        yield None
+        return 0
 
     world = a_world(program)
     world.run_for(1)
@@ -71,7 +73,7 @@ def test_work_is_finished_whatever_signals_come() -> None:
     world.run_for(1)
     world.command("stop", name="web")
     exited = world.expect("process.exited").within(5)
-    assert exited.body.code == 3
+    assert fields_of(exited.body)["code"] == 3
     assert "web[1]: heard [15]" in world.story("web")
 
 
@@ -83,7 +85,7 @@ def test_kill_is_not_heard_and_nothing_is_cleaned_up() -> None:
 
     def program(life: Life) -> Plot:
         try:
-            yield
+            yield None
         finally:
             cleaned.append(life.pid)
         return 0
@@ -123,7 +125,7 @@ def test_a_program_may_crash_ignore_and_fork() -> None:
             life.crash(signal.SIGABRT)
         life.ignore(signal.SIGTERM)
         life.fork("steady")
-        yield
+        yield None
         return 0
 
     world = a_world(program, leftovers="kill")
@@ -146,7 +148,8 @@ def test_a_program_may_not_be_executable() -> None:
 
     world = a_world(program, max_retry=2)
     failed = world.expect("process.spawn_failed", watcher="web").within(1)
-    assert (failed.body.step, failed.body.errno) == ("chdir", errno.ENOENT)
+    said = fields_of(failed.body)
+    assert ("chdir", errno.ENOENT) == (said["step"], said["errno"])
     world.expect("watcher.failed", watcher="web").within(5)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from circus.arbiter.config import ConfigProblems
+from circus.bus.record import fields_of
 from circus.testing import KernelWeather, NotMet, Unwanted, World, given_config
 
 WEB: dict[str, Any] = {"name": "web", "cmd": "web", "numprocesses": 2, "graceful_timeout": 5}
@@ -34,8 +35,8 @@ def test_a_file_is_read_by_the_real_loader(tmp_path: Path) -> None:
     world = given_config(path, seed=5, environ={"PORT": "81"})
     added = world.expect("watcher.added", watcher="WEB").within(1)
 
-    assert added.body.spec["cmd"] == "web 81"
-    assert added.body.spec["backoff"] == 100_000_000
+    spec = fields_of(added.body)["spec"]
+    assert ("web 81", 100_000_000) == (spec["cmd"], spec["backoff"])
     world.expect("watcher.started", watcher="web").within(1)
     assert len(world.workers("web")) == 3
 
@@ -307,7 +308,8 @@ def test_options_of_commands_are_in_the_units_of_users() -> None:
     world.run_for(1)
     assert world.command("set", name="web", options={"graceful_timeout": 2, "stop_signal": "INT"})
     updated = world.expect("watcher.updated", watcher="web").within(1)
-    assert dict(updated.body.options) == {"graceful_timeout": 2_000_000_000, "stop_signal": 2}
+    options = fields_of(updated.body)["options"]
+    assert dict(options) == {"graceful_timeout": 2_000_000_000, "stop_signal": 2}
     assert not world.command("set", name="web", options={"gracefultimeout": 2})
     assert world.command(
         "add", name="mail", cmd="mail", options={"graceful_timeout": 1}, start=True
