@@ -140,6 +140,16 @@ def test_the_library_is_imported_as_documented(built: Built, tmp_path: Path) -> 
     assert "True" == run(built.python, "-c", script, cwd=tmp_path).strip()
 
 
+def test_the_kit_for_users_is_found_by_pytest(built: Built, tmp_path: Path) -> None:
+    """
+    The plugin is an entry point of the wheel: a test that asks for a `world` has one.
+    """
+    test = 'def test_one(world):\n    world.given_watchers([{"name": "web", "cmd": "web"}])\n'
+    test += '    world.expect("watcher.started", watcher="web").within(1)\n'
+    (tmp_path / "test_shop.py").write_text(test, encoding="utf-8")
+    assert "1 passed" in run(built.python, "-m", "pytest", "-q", cwd=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("program", "option", "said"),
     [("circusd", "--version", circus.__version__), ("circusctl", "--help", "Usage")],

@@ -10,6 +10,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent.parent
 BLOCK: Final = re.compile(r"^```(?:python|toml) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README_TEST: Final = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README_CONFIG: Final = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECONDS_MAX: Final = 110
 
 
@@ -35,6 +37,21 @@ def test_every_block_of_the_page_is_a_test_that_passes(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(blocks) == text.count("```python") + text.count("```toml")
+
+
+def test_what_the_readme_shows_passes(tmp_path: Path) -> None:
+    """
+    The few lines of the README, with its own `hello.toml`.
+    """
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (test,) = [block for block in README_TEST.findall(text) if "(world)" in block]
+    (config,) = README_CONFIG.findall(text)
+    (tmp_path / "test_hello.py").write_text(test, encoding="utf-8")
+    (tmp_path / "hello.toml").write_text(config, encoding="utf-8")
+
+    done = run_pytest(tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_worked_examples_find_what_they_say() -> None:
