@@ -10,7 +10,9 @@ from typing import Final
 
 import pytest
 
-FRONTS: Final = ("circus", "circus.bus", "circus.arbiter", "circus.watcher", "circus.process")
+FRONTS: Final = (
+    "circus", "circus.bus", "circus.arbiter", "circus.watcher", "circus.process", "circus.testing",
+)  # fmt: skip
 HEAVY: Final = {
     "zmq",
     "msgpack",

@@ -44,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if asked == RANDOM:
         config.stash[SESSION_SEED] = int.from_bytes(os.urandom(SEED_BYTES), "big")
+        config.option.circus_seed = str(
+            config.stash[SESSION_SEED]
+        )  # pytest-xdist's workers copy it
     elif asked.isdecimal():
         config.stash[SESSION_SEED] = int(asked)
     else:

@@ -72,7 +72,8 @@ class Setting:
         `programs` says what the processes of a watcher do (see Program); by default they run until
         they are told to end. `environ` is what `$(circus.env.X)` finds; empty by default, so that a
         test does not depend on who runs it. Relative paths begin at the test file's directory.
-        Called again, it changes the file: `command("reloadconfig")` has it read.
+        Called again, it changes the file: `command("reloadconfig")` has it read. Endpoints play no
+        part in a world, so that plain TCP is no problem here.
         Raises ConfigProblems with all that is wrong, OSError, ValueError for a program of a watcher
         that the file does not have.
         """
