@@ -91,7 +91,8 @@ class Backoff(Checker):
             self.fail(
                 f"slot {record.slot} of {record.actor} is filled {early} ns too early", record.seq
             )
-        if place.short >= 2 and spec.backoff and place.pause == record.cause:
+        pauses = spec.backoff and spec.backoff_max  # at most 0 ns: none
+        if place.short >= 2 and pauses and place.pause == record.cause:
             self.fail(
                 f"slot {record.slot} of {record.actor} has no pause after "
                 f"{place.short} short lives",
@@ -206,7 +207,7 @@ class Armed(NamedTuple):
 
 def _pause_of_spawn(spec: WatcherSpec, attempt: int) -> int:
     """After so many failed spawns in a row."""
-    if spec.backoff:
+    if spec.backoff and spec.backoff_max:
         return _doubled(spec.backoff, attempt - 1, spec.backoff_max)
     return _doubled(10 * NS_PER_MS, attempt - 1, NS_PER_SECOND) if spec.max_retry < 0 else 0
 

@@ -32,7 +32,7 @@ def delay_of_life(spec: WatcherSpec, failures: int, chance: Chance, key: str) ->
 
 def delay_of_spawn(spec: WatcherSpec, attempt: int, chance: Chance, key: str) -> int:
     """How long a slot waits after its `attempt`-th failed spawn in a row."""
-    if spec.backoff:
+    if spec.backoff and spec.backoff_max:
         return _doubled(spec.backoff, attempt - 1, spec.backoff_max, chance.draw(key))
     if spec.max_retry >= 0:
         return 0

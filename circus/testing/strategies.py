@@ -125,22 +125,31 @@ def fault_plans(
     With `watchers`, workers of these are killed too; with `disk`, the ledger's disk fails too.
     """
     when = st.floats(0, seconds).map(lambda at: round(at, 3))
+    plan = st.lists(single_faults(watchers, when=when, disk=disk), max_size=faults)
+    return plan.map(lambda drawn: tuple(sorted(drawn, key=lambda fault: fault.at)))
+
+
+def single_faults(
+    watchers: Collection[str] = (), *, when: SearchStrategy[float] | None = None,
+    disk: bool = False,
+) -> SearchStrategy[Fault]:  # fmt: skip
+    """One piece of bad luck, for `world.faults.strike`, or with its time for a plan."""
+    at = when or st.just(0.0)
     kinds = [
-        _fault(when, "crash_core"),
-        _fault(when, "cut_power"),
-        _fault(when, "crash_core_after", calls=st.integers(1, CALLS_MAX)),
-        _fault(when, "stop_core", seconds=st.floats(0, STOP_MAX)),
-        _fault(when, "suspend", seconds=st.floats(0, CLOCK_STEP_MAX)),
-        _fault(when, "set_clock", seconds=st.floats(-CLOCK_STEP_MAX, CLOCK_STEP_MAX)),
-        _fault(when, "kernel", weather=kernel_weathers()),
+        _fault(at, "crash_core"),
+        _fault(at, "cut_power"),
+        _fault(at, "crash_core_after", calls=st.integers(1, CALLS_MAX)),
+        _fault(at, "stop_core", seconds=st.floats(0, STOP_MAX)),
+        _fault(at, "suspend", seconds=st.floats(0, CLOCK_STEP_MAX)),
+        _fault(at, "set_clock", seconds=st.floats(-CLOCK_STEP_MAX, CLOCK_STEP_MAX)),
+        _fault(at, "kernel", weather=kernel_weathers()),
     ]
     if watchers:
         names, signums = st.sampled_from(sorted(watchers)), st.sampled_from(SIGNALS).map(int)
-        kinds.append(_fault(when, "kill", watcher=names, signum=signums))
+        kinds.append(_fault(at, "kill", watcher=names, signum=signums))
     if disk:
-        kinds.append(_fault(when, "disk", weather=disk_weathers()))
-    plan = st.lists(st.one_of(kinds), max_size=faults)
-    return plan.map(lambda drawn: tuple(sorted(drawn, key=lambda fault: fault.at)))
+        kinds.append(_fault(at, "disk", weather=disk_weathers()))
+    return st.one_of(kinds)
 
 
 def _fault(
@@ -151,5 +160,5 @@ def _fault(
 
 __all__ = [
     "Wish", "commands", "disk_weathers", "fault_plans", "kernel_weathers", "programs", "seeds",
-    "watchers", "worlds",
+    "single_faults", "watchers", "worlds",
 ]  # fmt: skip

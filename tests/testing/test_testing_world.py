@@ -279,6 +279,24 @@ def test_bad_luck_can_be_of_every_kind() -> None:
     world.close()
 
 
+def test_what_cannot_be_spawned_is_not_tried_without_a_pause() -> None:
+    """
+    Not even where the longest pause is said to be none: found by Hypothesis, from World(seed=0).
+    """
+    options = {"max_retry": -1, "backoff": 1, "backoff_max": 0}
+    world = a_world(program="missing", numprocesses=1, **options)
+    world.run_for(10)
+    assert len(world.records("process.spawn_failed")) < 30
+
+
+def test_a_life_may_be_followed_at_once_where_pauses_are_at_most_none() -> None:
+    """
+    `backoff_max = 0` switches the pauses off, also for the checkers.
+    """
+    world = a_world(program="exits 0 0.1", backoff=1, backoff_max=0)
+    world.expect("slot.waiting").absent(3)
+
+
 def test_nobody_can_be_killed_who_is_not_alive() -> None:
     """
     A fault that did not happen is not a green test.

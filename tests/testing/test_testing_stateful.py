@@ -1,0 +1,52 @@
+"""Room: tests -- circus.testing.stateful: a state machine that users derive from."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import invariant, run_state_machine_as_test
+
+from circus.testing import World
+from circus.testing.stateful import WorldMachine
+
+WEB = {"name": "web", "cmd": "web", "numprocesses": 2, "backoff": 0.1, "graceful_timeout": 1}
+
+
+class Shop(WorldMachine):
+    """A watcher with patience."""
+
+    watchers = ("web",)
+    give_up = 0
+
+    def given(self, world: World) -> None:
+        world.given_watchers([{**WEB, "max_retry": -1, "give_up": self.give_up}], {"web": "slow 2"})
+
+    def at_rest(self, world: World) -> None:
+        assert world.status("web") != "failed"
+
+    @invariant()
+    def nobody_is_too_many(self) -> None:
+        """The reserve of a graceful reload included, and whoever is still on the way out."""
+        assert len(self.world.workers("web")) < 40
+
+
+class Impatient(Shop):
+    """One that has failed after two short lives."""
+
+    give_up = 2
+
+
+TestShop = Shop.TestCase
+TestShop.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+
+
+def test_a_machine_finds_what_is_wrong_with_a_configuration() -> None:
+    """
+    A worker that dies young twice, and the watcher has failed: found.
+    """
+    found = settings(
+        max_examples=200, stateful_step_count=12, deadline=None, derandomize=True, database=None,
+        phases=[Phase.generate],
+    )  # fmt: skip
+    with pytest.raises(AssertionError, match="failed"):
+        run_state_machine_as_test(Impatient, settings=found)
