@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from circus.bus.segments import HEADER_BYTES, Frame, Hole, Item, intact, segment_name
+from circus.bus.segments import HEADER_BYTES, Frame, Hole, Item, hop, intact, segment_name
 from circus.bus.shapes import entity, field
 
 INDEX_STEP_BYTES: Final = 64 * 1024
@@ -100,12 +100,16 @@ def _first_seq(segment: Segment) -> int:
 
 
 def frame_with(raw: bytes, seq: int) -> Frame | None:
-    """The frame that holds `seq`, by hopping from frame to frame from the start of `raw`."""
+    """The frame that holds `seq`, by hopping from frame to frame from the start of `raw`.
+
+    Only the one that is wanted is verified: whoever asks for it does not ask for those before it.
+    """
     offset = 0
-    while (frame := intact(raw, offset)) is not None:
-        if frame.last_seq >= seq:
-            return frame if frame.first_seq <= seq else None
-        offset = frame.end
+    while (found := hop(raw, offset)) is not None:
+        first_seq, next_seq, end = found
+        if next_seq > seq:
+            return intact(raw, offset) if first_seq <= seq else None
+        offset = end
     return None
 
 

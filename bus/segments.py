@@ -149,6 +149,16 @@ def encode_frame(count: int, payload: bytes, *, seq: int, chain: bytes) -> tuple
     return start + sealed + payload + _PADDING[-len(payload) & 7], digest
 
 
+def hop(raw: bytes, offset: int) -> tuple[int, int, int] | None:
+    """Of the frame that seems to stand at `offset`: its first seq, the next frame's, its end."""
+    if offset + FRAME_HEADER_BYTES > len(raw):
+        return None
+    magic, length, _crc, _flags, count, first_seq, _chain = _FRAME.unpack_from(raw, offset)
+    if magic != FRAME_MAGIC:
+        return None
+    return first_seq, first_seq + count, offset + frame_bytes(length)
+
+
 def intact(raw: bytes, offset: int) -> Frame | None:
     """The frame at `offset` if all of it is there and its crc holds; its place is not judged."""
     body = offset + FRAME_HEADER_BYTES

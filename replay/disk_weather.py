@@ -23,7 +23,7 @@ ROOM_MAX: Final = 4096
 FAULTS: Final = (
     "disk.short", "disk.full", "disk.dead", "disk.write_error", "disk.name_error",
     "disk.sync_error", "disk.sync_slow", "disk.read_error", "disk.rot", "disk.name_lost",
-    "disk.torn_size", *(f"disk.torn_{name}" for name in TEARS),
+    "disk.cut", "disk.torn_size", *(f"disk.torn_{name}" for name in TEARS),
 )  # fmt: skip
 
 
@@ -40,14 +40,24 @@ class DiskWeather:
     sync_error: float = 0.0  # EIO, the data are gone, and the next sync says that all is well
     sync_slow: float = 0.0  # up to 30 s
     read_error: float = 0.0  # EIO
+    cut: float = 0.0  # the power fails in the middle of a change of names or sizes
     rot: float = 0.0  # a bit of a file that nobody writes to is another one from now on
 
     @classmethod
     def drawn(cls, chance: Dice) -> DiskWeather:
         """Most faults are absent from a run, so that none hides another one."""
+        return cls._drawn(chance, 0.3, 1)
+
+    @classmethod
+    def drawn_bad(cls, chance: Dice) -> DiskWeather:
+        """A disk that this run is about."""
+        return cls._drawn(chance, 0.6, BAD)
+
+    @classmethod
+    def _drawn(cls, chance: Dice, share: float, times: int) -> DiskWeather:
         return cls(
             **{
-                name: most * chance.random() * (chance.random() < 0.3)
+                name: min(1.0, most * times * chance.random()) * (chance.random() < share)
                 for name, most in _MOST.items()
             }
         )
@@ -56,7 +66,9 @@ class DiskWeather:
 _MOST: Final = {
     "torn": 1.0, "short": 0.02, "full": 0.001, "dead": 0.0005, "write_error": 0.005,
     "name_error": 0.02, "sync_error": 0.02, "sync_slow": 0.02, "read_error": 0.01, "rot": 0.01,
+    "cut": 0.02,
 }  # fmt: skip
+BAD: Final = 4
 CALM: Final = DiskWeather()
 
 

@@ -14,16 +14,17 @@ asks the daemon to end in the middle of it all.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import attr
 
 from circus.replay import machine, sim_bus, sim_clock, wishes
-from circus.replay.agenda import Crash, Dice, PowerCut
+from circus.replay.agenda import Agenda, Crash, Dice, PowerCut
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM, DiskWeather
-from circus.replay.sim_clock import ClockWeather, trouble_clocks
+from circus.replay.sim_clock import ClockWeather
 from circus.replay.sim_network import BusWeather
 from circus.replay.sim_spawn import KernelWeather
 from circus.replay.world import Cast, World
@@ -34,6 +35,7 @@ HAPPENINGS_PER_STEP_MAX: Final = 20
 CALLS_TO_CRASH_MAX: Final = 300
 POWER_SHARE: Final = 0.2  # of the crashes at a touch: it is the machine that goes
 WARMUPS: Final = (0, 0, 50_000_000)  # between the starts of two watchers
+SHORT: Final = 1_500
 LONG: Final = 300  # a restart reads the whole ledger: longer worlds have them more rarely
 SECOND: Final = 1_000_000_000
 CONVERGED_WITHIN: Final = 60 * SECOND
@@ -43,7 +45,10 @@ OVER_WITHIN: Final = 60 * SECOND
 IN_PATIENCE: Final = frozenset(
     {"process.spawn", "process.spawn_failed", "slot.waiting", "timer.arm", "timer.woke"}
 )
+Trouble = Callable[[World, Dice], object]
+Troubles = Sequence[tuple[float, Trouble]]
 MODES: Final = ("safety", "liveness", "ending")
+DISK_SHARE: Final = 0.2  # of the short worlds: it is their disk that they are about
 _RATES: Final = {
     "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.004, "crash_now": 0.001,
     "power_cut": 0.0016,
@@ -75,9 +80,24 @@ class Weather:
             rates[name] *= min(1.0, LONG / steps)
         return cls(
             **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
-            disk=DiskWeather.drawn(chance) if chance.random() < 0.8 else CALM,
-            bus=BusWeather.drawn(chance),
+            disk=_disk_drawn(chance, steps), bus=BusWeather.drawn(chance),
         )  # fmt: skip
+
+    def troubles(self) -> Troubles:
+        """What may happen between two happenings, each with its rate."""
+        mine = [(getattr(self, name), trouble) for name, trouble in TROUBLES.items()]
+        clocks = [
+            (getattr(self.clock, name), partial(_of_clocks, trouble))
+            for name, trouble in sim_clock.TROUBLES.items()
+        ]
+        return [(rate, trouble) for rate, trouble in (*mine, *clocks) if rate]
+
+
+def _disk_drawn(chance: Dice, steps: int) -> DiskWeather:
+    kind = chance.random()
+    if kind < DISK_SHARE and steps <= SHORT:
+        return DiskWeather.drawn_bad(chance)
+    return DiskWeather.drawn(chance) if kind < 0.8 else CALM
 
 
 def drive(
@@ -122,31 +142,46 @@ def invite(world: World, weather: BusWeather) -> None:
 
 def play(world: World, weather: Weather, steps: int) -> None:
     """Let things happen until so much has been decided."""
+    troubles = weather.troubles()
+    often, dice, tally = sum(rate for rate, _ in troubles), world.agenda.chance.random, world.tally
     for _ in range(steps * HAPPENINGS_PER_STEP_MAX):
-        disturb(world, weather)
-        if world.tally.decisions >= steps or world.ended is not None or not world.step():
+        drawn = dice()
+        if drawn < often:
+            disturb(world, troubles, drawn)
+        if tally.decisions >= steps or world.ended is not None or not world.step():
             return
 
 
-def disturb(world: World, weather: Weather) -> None:
-    """Perhaps a command, perhaps a fault."""
-    chance = world.agenda.chance
-    dice = chance.random
-    if dice() < weather.command:
-        wishes.command(world, chance)
-    if dice() < weather.kill:
-        wishes.kill(world, chance)
-    if dice() < weather.edit:
-        wishes.edit(world, chance)
-    if dice() < weather.crash:
-        world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
-        if dice() < POWER_SHARE:
-            world.agenda.crash = PowerCut
-    if dice() < weather.crash_now:
-        world.crash()
-    if dice() < weather.power_cut:
-        world.cut_power()
-    trouble_clocks(world.agenda, weather.clock, world.stops)
+def disturb(world: World, troubles: Troubles, drawn: float) -> None:
+    """A command or a fault: the one whose rate the number lies in."""
+    for rate, trouble in troubles:
+        drawn -= rate
+        if drawn < 0:
+            trouble(world, world.agenda.chance)
+            return
+
+
+def _crash_soon(world: World, chance: Dice) -> None:
+    world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))
+    if chance.random() < POWER_SHARE:
+        world.agenda.crash = PowerCut
+
+
+def _of_clocks(
+    trouble: Callable[[Agenda, sim_clock.Stops], None], world: World, _chance: Dice
+) -> None:
+    trouble(world.agenda, world.stops)
+
+
+# What each rate of Weather is the rate of.
+TROUBLES: Final[Mapping[str, Trouble]] = {
+    "command": wishes.command,
+    "edit": wishes.edit,
+    "kill": wishes.kill,
+    "crash": _crash_soon,
+    "crash_now": lambda world, _: world.crash(),
+    "power_cut": lambda world, _: world.cut_power(),
+}
 
 
 def rest(world: World) -> None:

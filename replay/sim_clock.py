@@ -11,6 +11,7 @@ what it is told meanwhile waits (`Stops.holds`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attr
@@ -53,23 +54,40 @@ class ClockWeather:
 
 def trouble_clocks(agenda: Agenda, weather: ClockWeather, stops: Stops) -> None:
     """One step of the world: perhaps something happens to its clocks."""
-    chance = agenda.chance
-    faults = agenda.coverage.faults
-    if chance.random() < weather.step:
-        step = chance.randrange(-STEP_NS_MAX, STEP_NS_MAX)
-        agenda.wall += step
-        faults["clock.step_back" if step < 0 else "clock.step_ahead"] += 1
-    if chance.random() < weather.slew:
-        agenda.slew = chance.randrange(-SLEW_PPM_MAX, SLEW_PPM_MAX + 1)
-        faults["clock.slew"] += 1
-    if chance.random() < weather.suspend:
-        agenda.suspend(chance.randrange(SUSPEND_NS_MAX))
-        faults["clock.suspend"] += 1
-    if chance.random() < weather.stall:
-        agenda.pause(chance.randrange(STALL_NS_MAX))
-        faults["clock.stall"] += 1
-    if chance.random() < weather.stop:
-        stops.stop(chance.randrange(STOP_NS_MAX))
+    for name, trouble in TROUBLES.items():
+        if agenda.chance.random() < getattr(weather, name):
+            trouble(agenda, stops)
+
+
+def _step(agenda: Agenda, _stops: Stops) -> None:
+    step = agenda.chance.randrange(-STEP_NS_MAX, STEP_NS_MAX)
+    agenda.wall += step
+    agenda.coverage.faults["clock.step_back" if step < 0 else "clock.step_ahead"] += 1
+
+
+def _slew(agenda: Agenda, _stops: Stops) -> None:
+    agenda.slew = agenda.chance.randrange(-SLEW_PPM_MAX, SLEW_PPM_MAX + 1)
+    agenda.coverage.faults["clock.slew"] += 1
+
+
+def _suspend(agenda: Agenda, _stops: Stops) -> None:
+    agenda.suspend(agenda.chance.randrange(SUSPEND_NS_MAX))
+    agenda.coverage.faults["clock.suspend"] += 1
+
+
+def _stall(agenda: Agenda, _stops: Stops) -> None:
+    agenda.pause(agenda.chance.randrange(STALL_NS_MAX))
+    agenda.coverage.faults["clock.stall"] += 1
+
+
+def _stop(agenda: Agenda, stops: Stops) -> None:
+    stops.stop(agenda.chance.randrange(STOP_NS_MAX))
+
+
+# What each rate of ClockWeather is the rate of.
+TROUBLES: Final[Mapping[str, Callable[[Agenda, Stops], None]]] = {
+    "step": _step, "slew": _slew, "suspend": _suspend, "stall": _stall, "stop": _stop,
+}  # fmt: skip
 
 
 class Stops:

@@ -15,7 +15,7 @@ from typing import Final
 
 from circus.bus.disk import Locked
 from circus.bus.segments import SUFFIX
-from circus.replay.agenda import Agenda, Crash, Dice
+from circus.replay.agenda import Agenda, Crash, Dice, PowerCut
 from circus.replay.disk_weather import CALM, FAULTS, DiskWeather, Trouble
 from circus.replay.platter import File, Names, directory_of
 
@@ -127,7 +127,7 @@ class SimDisk:
             rots = trouble.strikes("disk.rot", trouble.weather.rot)
             if rots:
                 file.flip(self._agenda.chance)
-        return bytes(file.cache[offset : offset + length])
+        return bytes(memoryview(file.cache)[offset : offset + length])
 
     def append(self, handle: int, data: bytes | memoryview) -> int:
         file = self._handles[handle][1]
@@ -180,6 +180,8 @@ class SimDisk:
     def _change(self, call: str) -> None:
         self._agenda.touch(call)
         if self.trouble is not None:
+            if self.trouble.strikes("disk.cut", self.trouble.weather.cut):
+                raise PowerCut(call)
             self.trouble.name()
 
     def _look(self, call: str) -> None:

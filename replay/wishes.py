@@ -16,7 +16,10 @@ from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000
 COMMANDS: Final = ("web", "moody", "single", "broken", "family")
-STRANGERS_SIGNALS: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT)
+STRANGERS_SIGNALS: Final = (
+    signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT,
+    signal.SIGUSR1,
+)  # fmt: skip
 
 
 def specs(chance: Dice, *, ageless: bool = False) -> list[dict[str, Any]]:
@@ -37,7 +40,7 @@ def specs(chance: Dice, *, ageless: bool = False) -> list[dict[str, Any]]:
 
 
 def _tries(chance: Dice) -> dict[str, Any]:
-    return {"numprocesses": chance.randrange(1, 5), "max_retry": chance.choice((-1, 1, 3))}
+    return {"numprocesses": chance.randrange(1, 5), "max_retry": chance.choice((-1, 0, 1, 3))}
 
 
 def _options(chance: Dice) -> dict[str, Any]:
@@ -56,12 +59,19 @@ def _options(chance: Dice) -> dict[str, Any]:
 
 def command(world: World, chance: Dice) -> None:
     """Something that an operator may wish."""
-    name, properties = chance.choice(WISHES)
+    verb, properties = chance.choice(WISHES)
     drawn = {key: draw(chance) for key, draw in properties.items()}
+    _ask(world, verb, drawn)
+    if "name" in drawn and chance.random() < HASTE:
+        verb, others = chance.choice(SECOND_THOUGHTS)
+        _ask(world, verb, {"name": drawn["name"], **others})
+
+
+def _ask(world: World, verb: str, properties: dict[str, Any]) -> None:
     if world.strangers.clients:
-        world.strangers.ask(name, drawn)
+        world.strangers.ask(verb, properties)
     else:
-        world.command(name, **drawn)
+        world.command(verb, **properties)
 
 
 def kill(world: World, chance: Dice) -> None:
@@ -81,6 +91,11 @@ def edit(world: World, chance: Dice) -> None:
     world.command("reloadconfig")
 
 
+# What somebody who has just asked for something else asks of the same watcher.
+HASTE: Final = 0.2
+SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("rm", {"nostop": True}), ("rm", {}), ("stop", {}), ("start", {}), ("restart", {}),
+)  # fmt: skip
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
 )  # fmt: skip
@@ -126,8 +141,8 @@ def _program(chance: Dice) -> str:
     return chance.choice(("steady", "moody", "instant 3"))
 
 
-def _small(_chance: Dice) -> dict[str, Any]:
-    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": -1}
+def _small(chance: Dice) -> dict[str, Any]:
+    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": chance.choice((-1, 0, 1))}
 
 
 Draws = dict[str, Callable[[Dice], Any]]

@@ -81,7 +81,6 @@ WATCHER_LIFE: Final[Mapping[Phase, Mapping[type[Body], Phase]]] = {
         WatcherStarting: Phase.STARTING,
         WatcherStarted: Phase.ACTIVE,
         WatcherStopping: Phase.STOPPING,
-        WatcherStopped: Phase.STOPPED,
         WatcherFailed: Phase.FAILED,
         WatcherRemoved: Phase.REMOVED,
     },
