@@ -134,7 +134,7 @@ def single_faults(
     disk: bool = False,
 ) -> SearchStrategy[Fault]:  # fmt: skip
     """One piece of bad luck, for `world.faults.strike`, or with its time for a plan."""
-    at = when or st.just(0.0)
+    at = st.just(0.0) if when is None else when
     kinds = [
         _fault(at, "crash_core"),
         _fault(at, "cut_power"),
