@@ -61,15 +61,16 @@ def came(plan: Plan, wid: int, slot: Slot, body: ProcessSpawned) -> None:
     if plan.spec.max_age:
         age = age_of(plan.spec, plan.chance, _key(plan, "age"))
         plan.arm(f"{AGE}:{wid}", age, wid, bound="process")
-    # Beyond `numprocesses` without an operation: what a reload that was given up has left.
-    if plan.state.queue or plan.phase is Phase.STARTING or plan.surplus() > 0:
-        advance(plan)
+    _carry_on(plan)
 
 
 def failed(plan: Plan, wid: int, slot: Slot, body: ProcessSpawnFailed) -> None:
     """A spawn failed: again at once, later, or never."""
     if slot.phase is not SlotPhase.SPAWNING or not plan.runs():
         _over(plan, wid, slot)
+        return
+    if plan.is_spare(slot):
+        _dropped(plan, wid, slot)
         return
     if is_spent(plan.spec, slot.attempt):
         plan.vacate(wid, slot)
@@ -85,14 +86,13 @@ def failed(plan: Plan, wid: int, slot: Slot, body: ProcessSpawnFailed) -> None:
     if plan.spec.max_retry < 0 and plan.op is not None:
         # It is tried for ever; nobody should wait that long for an answer.
         plan.finish(plan.op, {"reason": f"cannot spawn yet: {body.reason}"}, outcome="failed")
-    if plan.op is None and plan.surplus() > 0:
-        # It was to replace one that runs on: the reload is given up, and nothing waits.
-        plan.occupied -= 1
-        plan.wids.freed.add(wid)
-        plan.tell(e.SlotVacated(), wid, slot.spawn_id)
-        if plan.phase is Phase.STARTING:
-            advance(plan)
-        return
+        if plan.surplus() > 0:
+            # It was to replace one that runs on: the reload is given up, and nothing waits.
+            plan.occupied -= 1
+            plan.wids.freed.add(wid)
+            plan.tell(e.SlotVacated(), wid, slot.spawn_id)
+            _carry_on(plan)
+            return
     plan.unsettled += 1
     wait(plan, wid, failures=slot.attempt, delay=delay)
 
@@ -102,9 +102,29 @@ def never_ran(plan: Plan, wid: int, slot: Slot, body: Any) -> None:
     if slot.phase is not SlotPhase.SPAWNING or not plan.runs():
         _over(plan, wid, slot)
         return
+    if plan.is_spare(slot):
+        _dropped(plan, wid, slot)
+        return
     plan.leave(slot)
     plan.gone = None
     plan.spawn(wid, slot.attempt, slot.spawn_id)
+
+
+def _dropped(plan: Plan, wid: int, slot: Slot) -> None:
+    """What did not come is not tried again: a reload has already asked for another in its place."""
+    plan.vacate(wid, slot)
+    _carry_on(plan)
+
+
+def _carry_on(plan: Plan) -> None:
+    """Go on with what waits for this news.
+
+    Beyond `numprocesses` without an operation is what a reload that was given up has left. It goes
+    once nothing is under way: what is may fail as well.
+    """
+    left = plan.surplus() > 0 and not (plan.unsettled and plan.runs())
+    if plan.op is not None or plan.phase is Phase.STARTING or left:
+        advance(plan)
 
 
 def went(plan: Plan, wid: int, slot: Slot, body: Any) -> None:
@@ -138,6 +158,7 @@ def give_up(plan: Plan, reason: str) -> None:
     plan.phase = Phase.FAILED
     if plan.op is not None:
         plan.finish(plan.op, {"reason": reason}, outcome="failed")
+    advance(plan)
 
 
 def wait(plan: Plan, wid: int, *, failures: int, delay: int) -> None:

@@ -41,6 +41,8 @@ def advance(plan: Plan) -> None:
         _advance_stop(plan)
     elif plan.runs():
         ADVANCES[plan.task.mode](plan)
+    elif plan.phase is Phase.FAILED and plan.surplus() > 0:
+        trim(plan, plan.surplus())
 
 
 def _advance_stop(plan: Plan) -> None:
@@ -166,14 +168,18 @@ def fill(plan: Plan, *, warm: bool) -> None:
 
 
 def trim(plan: Plan, surplus: int) -> None:
-    """Too many: waiting slots go first, then the oldest processes, as in Circus."""
+    """Too many: waiting slots go first, then the oldest processes, as in Circus.
+
+    After a reload that has failed for good the newest go: the old ones have shown that they run.
+    """
     for wid, slot in plan.state.slots.items():
         if surplus and slot.phase is SlotPhase.WAITING and wid not in plan.wids.freed:
             plan.vacate(wid, slot)
             surplus -= 1
     gone = plan.gone.spawn_id if plan.gone else 0
-    oldest = (s for s in untouched_of(plan.state, plan.state.spawns) if s != gone)
-    touch(plan, islice(oldest, surplus), "decr")
+    found = [s for s in untouched_of(plan.state, plan.state.spawns) if s != gone]
+    order = reversed(found) if plan.phase is Phase.FAILED else found
+    touch(plan, islice(order, surplus), "decr")
 
 
 def touch(plan: Plan, spawn_ids: Iterable[int], reason: str) -> None:
@@ -226,10 +232,7 @@ def kill_due(plan: Plan, woken: str = "") -> None:
 
 
 def reply_of(plan: Plan, op: Operation) -> Mapping[str, Any] | None:
-    """What Circus answers when the command is done (CIRCUS.md, 3.4).
-
-    Tuples, as everything that is recorded: the record that is read must equal the one that was said.
-    """
+    """What Circus answers when the command is done (CIRCUS.md, 3.4); tuples, as all on record."""
     body = op.body
     if isinstance(body, RESIZES):
         return {"numprocesses": plan.spec.numprocesses}
@@ -278,9 +281,6 @@ def starting(plan: Plan) -> None:
     plan.task.owed = max(0, plan.spec.numprocesses - plan.occupied)
     for wid, slot in plan.state.slots.items():
         if slot.phase is SlotPhase.WAITING and wid not in plan.wids.freed and plan.room:
-            if plan.surplus() > 0:
-                plan.vacate(wid, slot)
-                continue
             plan.leave(slot)
             plan.spawn(wid)
     advance(plan)
@@ -298,7 +298,10 @@ def stopping(plan: Plan, body: Command) -> None:
     """From any phase: waits end, who stops already gets the shorter grace, the rest is asked."""
     if plan.phase is Phase.STOPPED:
         assert plan.op is not None
-        _advance_stopped(plan, plan.op, body)
+        if isinstance(body, c.WatcherRestart):
+            starting(plan)
+        else:
+            end_stop(plan, plan.op)
         return
     if plan.phase is not Phase.STOPPING:
         plan.tell(e.WatcherStopping())
@@ -315,13 +318,6 @@ def hasten_to(plan: Plan, body: Command) -> None:
     grace: int | None = getattr(body, "grace", None)
     timeout = plan.spec.graceful_timeout if grace is None else grace
     hasten(plan, f"grace:{plan.record.seq}", timeout, "stop")
-
-
-def _advance_stopped(plan: Plan, op: Operation, body: Command) -> None:
-    if isinstance(body, c.WatcherRestart):
-        starting(plan)
-        return
-    end_stop(plan, op)
 
 
 def _begin_reload(plan: Plan, op: Operation, body: Any) -> None:

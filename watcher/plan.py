@@ -149,11 +149,6 @@ class Plan(Sheet):
 
     # --- the operation in hand --------------------------------------------------------------------
 
-    def turn_to(self, op: Operation | None) -> None:
-        """Work on this operation, as the state has it."""
-        self.op = op
-        self.task = Task(op)
-
     def begin(self, op: Operation, body: Command) -> None:
         """Work on this operation, as the state will have it when its note is folded."""
         self.op = op
@@ -169,7 +164,7 @@ class Plan(Sheet):
         self.drafts.append(Draft(body, op.asker, name, id=op.id))
         self.finished.add(op.command)
         if op is self.op:
-            self.op = None
+            self.op, self.task = None, Task(None)
             if any(later.command not in self.finished for later in self.state.queue):
                 self.go_on()
 
@@ -219,6 +214,11 @@ class Plan(Sheet):
     def overlap(self) -> int:
         """Processes beyond `numprocesses` that a graceful reload keeps until the new ones run."""
         return self.task.olds if self.task.mode is Mode.ROLLING else 0
+
+    def is_spare(self, slot: Slot) -> bool:
+        """Whether there are enough without the slot, whose process has not come."""
+        is_old = self.op is not None and slot.spawn_id in self.op.olds
+        return self.surplus() > max(0, self.overlap() - is_old)
 
     def runs(self) -> bool:
         """Whether the watcher keeps processes."""

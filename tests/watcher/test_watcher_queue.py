@@ -32,6 +32,10 @@ def started(**options: Any) -> Driver:
     return driver
 
 
+def oldest(driver: Driver) -> int:
+    return next(iter(driver.live))
+
+
 @pytest.mark.parametrize("command", [c.WatcherIncr(), c.WatcherSet({"numprocesses": 3})])
 def test_a_stop_ends_a_resize_that_waits_for_its_spawn(command: Command) -> None:
     """The number is changed, which is all that a resize promises; the stop waits for nothing."""
@@ -231,8 +235,54 @@ def test_a_reload_that_fails_while_a_slot_waits_is_still_a_start() -> None:
     driver.check_fold()
 
 
-def test_a_start_after_a_failed_reload_takes_away_the_slot_too_many() -> None:
-    """Those that the reload was to replace run: nothing is missing."""
+def test_a_reload_that_is_given_up_half_way_does_not_start_again() -> None:
+    """With a slot that waited before it: what came is kept in place of that, nothing is added."""
+    driver = Driver(numprocesses=3, max_retry=-1, backoff=S)
+    driver.tell(c.WatcherStart())
+    driver.spawned()
+    driver.spawned()
+    driver.spawn_failed()
+    driver.tell(c.WatcherReload())
+    driver.spawned()
+    driver.spawn_failed()
+
+    assert not driver.asked
+    assert 3 == len(driver.state.slots) == len(driver.live)
+    assert "active" == driver.state.status
+    driver.check_fold()
+
+
+def test_a_reload_that_is_given_up_at_its_last_process_keeps_no_surplus() -> None:
+    """As many as there should be, the younger ones; none goes while others are under way."""
+    driver = started(numprocesses=3, max_retry=-1, backoff=S)
+    olds = set(driver.live)
+    driver.tell(c.WatcherReload())
+    driver.spawned()
+    driver.spawn_failed()
+    assert olds < set(driver.live)
+    assert not driver.state.stopping
+
+    driver.spawned()
+    driver.rest()
+
+    assert 3 == len(driver.live) == len(driver.state.slots)
+    assert 1 == len(olds & set(driver.live))
+    driver.check_fold()
+
+
+def test_a_reload_that_is_given_up_makes_fewer_of_them_all_the_same() -> None:
+    """The number was changed with the option that the reload was for."""
+    driver = started(numprocesses=2, max_retry=-1, backoff=S)
+    driver.tell(c.WatcherSet({"numprocesses": 1, "cmd": "other"}))
+    driver.spawn_failed()
+    driver.rest()
+
+    assert 1 == len(driver.live) == len(driver.state.slots)
+    driver.check_fold()
+
+
+def test_a_reload_that_has_failed_for_good_leaves_the_old_processes_and_nothing_else() -> None:
+    """Those that it was to replace run on; a start finds nothing missing."""
     driver = started(numprocesses=2, max_retry=1, backoff=S)
     driver.tell(c.WatcherReload())
     driver.spawn_failed()
@@ -240,10 +290,42 @@ def test_a_start_after_a_failed_reload_takes_away_the_slot_too_many() -> None:
     driver.wake()
     driver.spawn_failed()
     assert "failed" == driver.state.status
-    assert 3 == len(driver.state.slots)
+    assert 2 == len(driver.state.slots) == len(driver.live)
 
     driver.tell(c.WatcherStart())
 
     assert "active" == driver.state.status
     assert 2 == len(driver.state.slots) == len(driver.live)
     driver.check_fold()
+
+
+def test_a_reload_that_has_failed_for_good_ends_what_it_has_brought() -> None:
+    """One of the new ones came, another cannot: the old ones have shown that they run."""
+    driver = started(numprocesses=2, max_retry=1, backoff=S)
+    olds = set(driver.live)
+    driver.tell(c.WatcherReload())
+    driver.spawned()
+    driver.spawn_failed()
+    driver.wake()
+    driver.spawn_failed()
+
+    assert "failed" == driver.state.status
+    driver.rest()
+    assert olds == set(driver.live)
+    driver.check_fold()
+
+
+def test_an_old_spawn_that_fails_while_its_replacement_comes_is_not_tried_again() -> None:
+    """A reload has asked for another in its place; with what never ran it is the same."""
+    for told in (e.ProcessSpawnFailed("exec", 2, "no such program"), e.ProcessNeverRun("crash")):
+        driver = started(numprocesses=1, backoff=S)
+        driver.exit(oldest(driver), after=S)
+        old = driver.asked.popleft()
+        reload = driver.tell(c.WatcherReload())
+
+        driver.tell(told, spawn_id=old)
+        driver.run()
+
+        assert "done" == driver.finished[reload].outcome
+        assert 1 == len(driver.live) == len(driver.state.slots)
+        driver.check_fold()
