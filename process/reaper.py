@@ -28,6 +28,7 @@ from circus.bus.events import (
 )
 from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
+from circus.bus.vault import VaultError
 from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import Lives, Settling, draft_about
@@ -150,7 +151,7 @@ class Reaper:
         if launch is None:
             try:
                 launch = self._launch_of(record)
-            except (ValueError, LookupError) as error:
+            except (ValueError, LookupError, VaultError) as error:
                 # It never reaches the keeper, so its failure is said like one of its reports.
                 failed = ProcessSpawnFailed("exec", errno.EINVAL, f"cannot start: {error}")
                 known.life = evolve(known.life, failed)
@@ -168,7 +169,7 @@ class Reaper:
     def _launch(self, record: Record) -> Launch | None:
         try:
             return self._launch_of(record)
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, VaultError):
             # Only for a better sentence about a failure of the past.
             return None
 

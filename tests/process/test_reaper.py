@@ -16,6 +16,7 @@ from circus.bus.events import ProcessSpawned, ProcessSpawnFailed, ReaperReconcil
 from circus.bus.past import Spawns
 from circus.bus.record import Draft, Record
 from circus.bus.values import Moment
+from circus.bus.vault import VaultError
 from circus.process.launch import Launch
 from circus.process.reaper import Reaper
 
@@ -83,6 +84,8 @@ class World:
         self.launches += 1
         if isinstance(record.body, ProcessSpawn) and record.body.spec == "bad":
             raise ValueError("No closing quotation")
+        if isinstance(record.body, ProcessSpawn) and record.body.spec == "sealed":
+            raise VaultError("cannot find the value of h:1 in the vault")
         return Launch(("prog",), {})
 
     def _say(self, drafts: Sequence[Draft]) -> None:
@@ -231,6 +234,15 @@ def test_a_cmd_that_cannot_be_split_fails_its_spawn_with_a_reason() -> None:
     body = world.said[-1].body
     assert isinstance(body, ProcessSpawnFailed)
     assert "cannot start: No closing quotation" == body.reason
+
+
+def test_a_secret_that_the_vault_has_lost_fails_its_spawn_and_not_the_core() -> None:
+    """The ledger outlives its vault: the watcher says what is missing, all others go on."""
+    world = ready_world()
+    world.reaper.perform(spawn_record(100, "sealed"))
+    body = world.said[-1].body
+    assert isinstance(body, ProcessSpawnFailed)
+    assert "cannot start: cannot find the value of h:1 in the vault" == body.reason
 
 
 def test_a_signal_that_crossed_an_exit_still_has_its_outcome() -> None:
