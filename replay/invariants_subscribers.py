@@ -24,6 +24,7 @@ from circus.replay.truth import (
     Noticed,
     Obeyed,
     Received,
+    Replied,
     Severed,
     Told,
 )
@@ -37,7 +38,9 @@ AWAY_NS: Final = 6_000 * NS_PER_MS  # a connection that breaks, heartbeats that 
 STEPS_PER_LOOK: Final = 64
 TIMERS_MAX: Final = 8  # of one watcher, and twice as many as it has slots
 INBOX_MAX: Final = 4096
-TAINTS: Final = (b"taint-of-a-secret",)  # whoever plants a secret in a world says it with this
+# Values of environment variables, in configurations and in what operators set (replay.wishes).
+TAINTS: Final = (b"taint-of-a-secret", b"taint-of-another!")
+TAINT_BYTES_MAX: Final = max(map(len, TAINTS))
 
 
 class InSequence(Checker):
@@ -153,12 +156,12 @@ class Detectable(Checker):
             self._weather = weather
             slack = LATE_NS * (weather.late > 0) + AWAY_NS * (weather.lost + weather.rejoin > 0)
             self._slack = max(self._slack, slack)
-        if not self._lost:
-            return
         boot = world.agenda.boot
         if world.core is None or not world.core.runtime.awake:
             self._since = boot
         self._since = max(self._since, world.agenda.woke, world.stops.until)
+        if not self._lost:
+            return
         for who, (seq, since) in self._lost.items():
             self._judge(who, seq, boot - max(since, self._since))
 
@@ -202,10 +205,11 @@ class Bounded(Checker):
 
 
 class Secret(Checker):
-    """No byte of a secret is in the ledger or in what the keeper is told but the environment."""
+    """No byte of a secret is in the ledger, in an answer, in what the stream carries, or in what
+    the keeper is told but the environment."""
 
     id = "I-SECRET"
-    hears = (Obeyed, Told)
+    hears = (Obeyed, Told, Replied)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -218,11 +222,13 @@ class Secret(Checker):
                 self._search(repr(told).encode(), "a command line")
         elif isinstance(fact, Told) and fact.report[0] in {"failed", "hello"}:
             self._search(repr(fact.report).encode(), "a report")
+        elif isinstance(fact, Replied):
+            self._search(fact.content, "an answer")
 
     def examined(self, world: World) -> None:
         for path, content in world.disk.contents().items():
             start = self._read.get(path, 0)
-            self._search(content[max(0, start - len(TAINTS[0])) :], path)
+            self._search(content[max(0, start - TAINT_BYTES_MAX) :], path)
             self._read[path] = len(content)
 
     def _search(self, content: bytes, where: str) -> None:

@@ -17,12 +17,14 @@ import attr
 
 from circus.bus import commands
 from circus.bus.ledger import SEGMENT_BYTES_MAX, StorageFailed
+from circus.bus.vault import Vault
 from circus.process.children import Children
 from circus.process.link import LinkClosed
 from circus.process.reaper import Reaper
 from circus.replay.agenda import Agenda, Crash, PowerCut
 from circus.replay.checkers import Checker, Truth, Violation
 from circus.replay.invariants import every_checker
+from circus.replay.invariants_subscribers import TAINTS
 from circus.replay.laws import laws
 from circus.replay.panel import Panel
 from circus.replay.platter import TEARS
@@ -79,7 +81,10 @@ class Machine:
         self.boots = 1
         self.tally = Tally(Silence())
         self.stops = Stops(agenda)
-        self.options = SimOptions(lambda: self.configuration)
+        self.vault = Vault.in_memory()
+        for taint in TAINTS:
+            self.vault.seal(taint.decode())
+        self.options = SimOptions(lambda: self.configuration, self.vault)
         self.strangers = Strangers(agenda, self._turn, self.happened)
         self._bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
@@ -200,7 +205,7 @@ class Machine:
             return  # It was killed before it came to that.
         around = Surroundings(
             agenda=self.agenda, disk=self.disk, bus=self._bus, network=self.strangers.network,
-            options=self.options, boot_id=f"boot-{self.boots}",
+            options=self.options, secrets=self.vault.reveal, boot_id=f"boot-{self.boots}",
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,

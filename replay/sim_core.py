@@ -99,6 +99,7 @@ class Surroundings:
     bus: SimBus
     network: Network
     options: Options
+    secrets: Callable[[str], str]
     boot_id: str
     pid: int
     configure: commands.ArbiterConfigure
@@ -179,7 +180,7 @@ class SimCore:
 
     def _ports(self) -> Ports:
         around = self._around
-        launches = Launches(self.projection, _no_secrets, {})
+        launches = Launches(self.projection, around.secrets, {})
         return Ports(
             ledger=self.ledger,
             clock=self._clock,
@@ -238,7 +239,3 @@ class SimCore:
         self.front.settle(self.ledger.head, now)
         self.link.send([("stopping", code)])
         self.link.flush()
-
-
-def _no_secrets(_hashed: str) -> str:
-    return ""

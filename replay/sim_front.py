@@ -27,6 +27,7 @@ from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.spec import WatcherSpec
 from circus.bus.syncer import Syncing
 from circus.bus.values import Moment
+from circus.bus.vault import Vault
 from circus.bus.wire import encode_reply
 from circus.replay.sim_network import Ear, Line, Meaning, Network
 
@@ -182,18 +183,27 @@ def _stream(
 
 
 class SimOptions:
-    """What the wire says about options, without a vault or a file: already in the spec's units."""
+    """What the wire says about options, without a file: already in the spec's units."""
 
-    def __init__(self, configuration: Callable[[], commands.ArbiterConfigure]) -> None:
+    def __init__(
+        self, configuration: Callable[[], commands.ArbiterConfigure], vault: Vault | None = None
+    ) -> None:
         self.configuration = configuration
+        self._vault = vault or Vault.in_memory()
 
     def changes(self, options: Mapping[str, Any], _current: WatcherSpec) -> dict[str, Any]:
         """For `set`."""
-        return dict(options)
+        return sealed(options, self._vault)
 
     def addition(self, options: Mapping[str, Any]) -> WatcherSpec:
         """For `add`."""
-        return WatcherSpec(**options)
+        return WatcherSpec(**sealed(options, self._vault))
+
+
+def sealed(options: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+    """As a record may hold them: of an environment only digests."""
+    env = {"env": vault.seal_all(options["env"])} if "env" in options else {}
+    return {**options, **env}
 
 
 def _no_probe(_pid: int) -> None:

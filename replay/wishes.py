@@ -11,10 +11,14 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
+from circus.bus.vault import Vault
 from circus.replay.agenda import Dice
+from circus.replay.invariants_subscribers import TAINTS
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000
+SECRETS: Final = tuple(taint.decode() for taint in TAINTS)
+SEALED: Final = Vault.in_memory().seal_all({"TOKEN": SECRETS[0]})  # as a file's reader makes it
 COMMANDS: Final = ("web", "moody", "single", "broken", "family")
 STRANGERS_SIGNALS: Final = (
     signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT,
@@ -54,6 +58,7 @@ def _options(chance: Dice) -> dict[str, Any]:
         "respawn": chance.random() < 0.9,
         "send_hup": chance.random() < 0.1,
         "priority": chance.randrange(3),
+        "env": SEALED if chance.random() < 0.5 else {},
     }
 
 
@@ -121,6 +126,7 @@ def _changes(chance: Dice) -> dict[str, Any]:
             {"args": (str(chance.randrange(10)),)},
             {"respawn": chance.random() < 0.5},
             {"max_retry": chance.randrange(-1, 3)},
+            {"env": {"TOKEN": chance.choice(SECRETS)}},
         )
     )
 

@@ -25,16 +25,15 @@ from typing import Any, Final
 from circus.arbiter.verbs import Answered, Refusal, wish
 from circus.bus import commands
 from circus.bus.codec import records_of
-from circus.bus.ledger import Ledger
+from circus.bus.reader import LedgerReader
 from circus.bus.record import Draft, Record
 from circus.bus.segments import Frame
 from circus.bus.spec import WatcherSpec, to_data
-from circus.bus.values import Moment
 from circus.replay.agenda import Agenda
 from circus.replay.checkers import Violation
 from circus.replay.disk_weather import CALM
 from circus.replay.machine import SIGKILL, Cast, Machine
-from circus.replay.sim_core import DIRECTORY, LOG_ID, SimCore
+from circus.replay.sim_core import DIRECTORY, SimCore
 
 HISTORY_STEPS: Final = 10_000  # between two looks at the whole history
 SETTLE_HAPPENINGS_MAX: Final = 40_000
@@ -159,15 +158,13 @@ class World(Machine):
     # --- what there is to see ---------------------------------------------------------------------
 
     def frames(self, after: int = 0) -> list[Frame]:
-        """The ledger behind `after` as it can be read now; Damaged at a hole."""
+        """The ledger behind `after` as it can be read now, untouched; Damaged at a hole."""
         with self.unseen():
             if self.core is not None:
                 return list(self.core.ledger.frames(after))
-            now = Moment(*self.agenda.moment())
-            ledger = Ledger.open(DIRECTORY, self.disk, log_id=LOG_ID, now=now)
-            frames = list(ledger.frames(after))
-            self.disk.lose_process()
-            return frames
+            if not self.disk.contents():
+                return []  # No core has come as far as that.
+            return list(LedgerReader(DIRECTORY, disk=self.disk).frames(after))
 
     def records(self) -> list[Record]:
         """The whole ledger as it can be read now."""

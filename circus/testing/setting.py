@@ -53,6 +53,7 @@ class Setting:
         self._playbook = playbook
         cast = Cast(make_reaper=Marking(), make_lives=lambda host: Stage(host, playbook))
         self.simulated = Simulated(seed, cast)
+        self.simulated.vault = self._vault
         self.chronicle = Chronicle(self.simulated.agenda)
         self.simulated.tally = Tally(self.chronicle)
         self.simulated.options = UserOptions(self._vault, lambda: self.simulated.configuration)

@@ -15,13 +15,19 @@ import pytest
 from circus.bus import commands, events
 from circus.bus.codec import Stamp, stamped
 from circus.bus.machine import Delivered
-from circus.bus.record import Body, Draft
+from circus.bus.record import Body, Draft, Record
 from circus.bus.values import Moment
+from circus.bus.vault import Vault
 from circus.replay.checkers import Checker, Truth, Violation
+from circus.replay.disk_weather import CALM, DiskWeather
 from circus.replay.invariants import every_checker
+from circus.replay.invariants_ledger import Degraded
+from circus.replay.invariants_subscribers import TAINTS
 from circus.replay.second_reader import SecondReader
 from circus.replay.sim_bus import SimExchange
-from circus.replay.truth import Told
+from circus.replay.sim_front import SimOptions
+from circus.replay.truth import Fact, Handed, Obeyed, Replied, Told
+from circus.replay.wishes import SEALED, SECRETS
 from circus.replay.world import Cast, World
 
 SECOND: Final = 1_000_000_000
@@ -39,13 +45,48 @@ def _is_exit(item: Any) -> bool:
     return exit_ and item.record.watcher == "web"
 
 
+class Leaky(Vault):
+    """Gives out what it was to keep."""
+
+    def seal(self, value: str) -> str:
+        return value
+
+
+class Ears(Checker):
+    """Not a checker: it hears which environments the keeper is told."""
+
+    id = "ears"
+    hears = (Obeyed,)
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self.heard: set[str] = set()
+
+    def happened(self, fact: Fact) -> None:
+        assert isinstance(fact, Obeyed), fact
+        if fact.operation[0] == "spec":
+            self.heard |= set(fact.operation[2]["env"].values())
+
+
+class Deaf(Degraded):
+    """Is told of no gap: to it, production keeps silent about what the disk has not taken."""
+
+    def recorded(self, record: Record) -> None:
+        if not isinstance(record.body, events.LogGap):
+            super().recorded(record)
+
+
 def begun(crime: str, cmd: str = "steady", make_exchange: Any = SimExchange) -> World:
     """A world with one checker, and a watcher beside `web` whose processes die all the time."""
 
     def only(truth: Truth) -> tuple[Checker, ...]:
         return tuple(one for one in every_checker(truth) if one.id == crime)
 
-    world = World(5, Cast(make_exchange=make_exchange, checkers=only))
+    return started(World(5, Cast(make_exchange=make_exchange, checkers=only)), cmd)
+
+
+def started(world: World, cmd: str = "steady") -> World:
+    """With both watchers, their processes at work."""
     hot = {"name": "hot", "cmd": "exits 1 0.05", "max_retry": -1}
     world.configure([{"name": "web", "cmd": cmd, "numprocesses": 2}, hot])
     world.run(100)
@@ -115,6 +156,84 @@ def test_a_secret_on_the_disk_is_seen() -> None:
     world.command("set", name="web", options={"args": ("taint-of-a-secret",)})
     world.run_for(SECOND)
     with pytest.raises(Violation, match=r"^I-SECRET: "):
+        world.examine()
+
+
+def test_a_vault_that_keeps_nothing_is_seen() -> None:
+    """The value of an environment variable stands in the record of `set`."""
+    world = resting("I-SECRET")
+    world.options = SimOptions(lambda: world.configuration, Leaky.in_memory())
+    assert world.command("set", name="web", options={"env": {"TOKEN": SECRETS[1]}})
+    world.run_for(SECOND)
+    with pytest.raises(Violation, match=r"^I-SECRET: a secret stands in ledger/"):
+        world.examine()
+
+
+def test_a_secret_in_an_answer_is_seen() -> None:
+    """It is the client's own, and yet it goes through logs and terminals."""
+    world = resting("I-SECRET")
+    with pytest.raises(Violation, match=r"^I-SECRET: a secret stands in an answer"):
+        world.truth.happened(Replied("uid 0", b"id", "finished", 3, TAINTS[1]))
+
+
+def test_secrets_are_planted_where_processes_get_them() -> None:
+    """From the file and from `set`: the processes have them, and no record does."""
+    world = World(5, Cast(checkers=lambda truth: (Ears(truth), *every_checker(truth))))
+    world.configure([{"name": "web", "cmd": "steady", "env": SEALED}])
+    world.settle()
+    ears = world.truth.checkers[0]
+    assert isinstance(ears, Ears)
+    assert {SECRETS[0]} == ears.heard
+
+    assert world.command("set", name="web", options={"env": {"TOKEN": SECRETS[1]}})
+    world.settle()
+    assert set(SECRETS) == ears.heard
+    world.examine()
+
+
+def test_a_gap_that_nobody_tells_of_is_seen() -> None:
+    """The disk was full for a while."""
+    world = started(World(5, Cast(checkers=lambda truth: (Deaf(truth),))))
+    world.disk.change_weather(DiskWeather(dead=1.0))
+    world.run_for(5 * SECOND)
+    assert world.core is not None
+    assert world.core.ledger.degraded
+
+    world.disk.change_weather(CALM)
+    with pytest.raises(Violation, match=r"^I-DEGRADE: the disk is back"):
+        world.run_for(60 * SECOND)
+
+
+def test_a_subscriber_with_another_state_is_seen() -> None:
+    """One of the records that it was handed is not the one in the ledger."""
+    world = resting("I-SUBSTATE")
+    for record in world.records():
+        told = record
+        if isinstance(record.body, events.WatcherAdded):
+            spec = {**record.body.spec, "numprocesses": 1}
+            told = record._replace(body=events.WatcherAdded(spec, record.body.digest))
+        world.truth.happened(Handed("liar", told))
+    with pytest.raises(Violation, match=r"^I-SUBSTATE: liar has another state of"):
+        world.examine()
+
+
+def test_a_subscriber_with_the_same_state_is_no_crime() -> None:
+    """The counter-check: handed what the ledger has, it has what the server has."""
+    world = resting("I-SUBSTATE")
+    for record in world.records():
+        world.truth.happened(Handed("honest", record))
+    world.examine()
+
+
+def test_records_that_are_not_in_the_files_are_seen() -> None:
+    """The end of the newest segment is gone, and the ledger goes on as if it were there."""
+    world = resting("I-CHAIN")
+    world.examine()
+    path = max(p for p in world.disk.contents() if p.endswith(".evl"))
+    file = world.disk.file(world.disk.open_to_read(path))
+    assert file is not None
+    del file.cache[-8:]
+    with pytest.raises(Violation, match=r"^I-CHAIN: the files end at"):
         world.examine()
 
 
