@@ -158,6 +158,8 @@ class Runtime:
         self._held: Command | None = None  # the configuration, until an old stop has been told
         self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
+        # It is addressed to the arbiter; what the removed one has armed is over, as in recovery.
+        self.switchboard.watch(past.timers.fold, (events.WatcherRemoved,))
         self._awake = False
 
     @property

@@ -74,6 +74,10 @@ class Doors(Protocol):
     def subscribed(self, ear: Ear, message: bytes, /) -> None: ...
 
 
+def _ignore(_frames: Sequence[bytes]) -> None:
+    """Nobody checks."""
+
+
 class Network:
     """Outlives cores. `wake` is called when something has arrived at the living one."""
 
@@ -160,10 +164,12 @@ class Network:
     def tune_in(
         self,
         hear: Callable[[Sequence[bytes]], None],
-        dropped: Callable[[Sequence[bytes]], None] | None = None,
+        *,
+        dropped: Callable[[Sequence[bytes]], None] = _ignore,
+        turn: Callable[[], object] = bool,
     ) -> Ear:
         """A subscriber's connection to the event stream; `dropped` is for those who check."""
-        ear = Ear(self, hear, dropped or _ignore)
+        ear = Ear(self, hear, dropped, turn)
         self._ears.append(ear)
         return ear
 
@@ -239,7 +245,9 @@ class Ear:
         network: Network,
         hear: Callable[[Sequence[bytes]], None],
         dropped: Callable[[Sequence[bytes]], None],
+        turn: Callable[[], object],
     ) -> None:
+        self._turn = turn  # after everything that has come at once
         self.known: set[bytes] = set()  # what the publisher knows of
         self._network = network
         self._hear = hear
@@ -248,7 +256,7 @@ class Ear:
         self._connection = 0
         self._dropping = 0
         self._last_out = 0
-        self._last_in = 0
+        self._coming: list[tuple[Sequence[bytes], int]] = []
 
     def subscribe(self, topic: bytes) -> None:
         """Also to the next publisher."""
@@ -278,9 +286,9 @@ class Ear:
             self._dropped(frames)
             self._break()
             return
-        self._last_in = max(self._last_in, agenda.awake + network.delay())
-        arrive = partial(self._told, frames, self._connection)
-        agenda.later(self._last_in - agenda.awake, arrive)
+        if not self._coming:
+            agenda.later(network.delay(), self._land)
+        self._coming.append((frames, self._connection))
 
     def _break(self) -> None:
         """The connection is gone, with all that was under way on it."""
@@ -316,12 +324,12 @@ class Ear:
         network.doors.subscribed(self, message)
         network.wake()
 
-    def _told(self, frames: Sequence[bytes], connection: int) -> None:
-        if connection == self._connection:
-            self._hear(frames)
-        else:
-            self._dropped(frames)
-
-
-def _ignore(_frames: Sequence[bytes]) -> None:
-    """Nobody checks."""
+    def _land(self) -> None:
+        """All that was under way arrives, in order; what was on an older connection is lost."""
+        coming, self._coming = self._coming, []
+        for frames, connection in coming:
+            if connection == self._connection:
+                self._hear(frames)
+            else:
+                self._dropped(frames)
+        self._turn()

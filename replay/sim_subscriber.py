@@ -64,17 +64,16 @@ class SimSubscriber:
     def move(self, network: Network) -> None:
         """Its machine starts again; it goes on from the cursor that it has stored."""
         place = self._sdk.place
-        after: Cursor | int = 0
         if place.log_id is not None and place.seq is not None and place.chain8 is not None:
-            after = Cursor(place.log_id, place.seq, place.chain8)
-        self._sdk = self._follow(after)
+            self._stored = Cursor(place.log_id, place.seq, place.chain8)
+        self._sdk = self._follow(self._stored)
         self._connect(network)
 
     def _connect(self, network: Network) -> None:
         self._network = network
         self._queue.clear()
         self._barrier, self._alarm = b"", None
-        self._ear = network.tune_in(self._heard)
+        self._ear = network.tune_in(self._heard, turn=self.turn)
         for topic in (EVENT, HEARTBEAT):
             self._ear.subscribe(topic)
         self._line: Line = network.dial(self._uid, self._answered)
@@ -91,6 +90,7 @@ class SimSubscriber:
             self._wake_at(step.wake)
 
     def _follow(self, after: Cursor | int) -> Follow:
+        self._stored = after
         return Follow(after, fresh=lambda: self._agenda.chance.randbytes(16))
 
     def _drain(self) -> None:
@@ -137,7 +137,6 @@ class SimSubscriber:
     def _heard(self, frames: Sequence[bytes]) -> None:
         if len(self._queue) < QUEUE_MAX:
             self._queue.append(frames)
-        self.turn()
 
     def _answered(self, frames: Sequence[bytes], _meaning: Meaning) -> None:
         try:
@@ -189,7 +188,7 @@ class RawListener:
         self._head: int | None = None  # known from the first message on
         self._incarnation = 0
         self._lost: deque[tuple[Dropped, int]] = deque()  # each with the excuses of its time
-        self._ear = network.tune_in(self._heard, self._dropped)
+        self._ear = network.tune_in(self._heard, dropped=self._dropped)
         for topic in (EVENT, HEARTBEAT):
             self._ear.subscribe(topic)
 
