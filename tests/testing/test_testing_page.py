@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 ROOT: Final = Path(__file__).parent.parent.parent
 BLOCK: Final = re.compile(r"^```(?:python|toml) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 README_TEST: Final = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 README_CONFIG: Final = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SECONDS_MAX: Final = 110
+SECONDS_MAX: Final = 280
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def run_pytest(directory: Path) -> subprocess.CompletedProcess[str]:

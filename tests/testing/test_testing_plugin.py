@@ -9,8 +9,10 @@ from typing import Final
 
 import pytest
 
-SECONDS_MAX: Final = 110
+SECONDS_MAX: Final = 280
 WEB: Final = '[{"name": "web", "cmd": "web"}]'
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Project:

@@ -9,6 +9,8 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 from circus.testing import World
 from circus.testing.stateful import WorldMachine
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 WEB = {"name": "web", "cmd": "web", "numprocesses": 2, "backoff": 0.1, "graceful_timeout": 1}
 
 

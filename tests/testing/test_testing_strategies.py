@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from circus.testing.strategies import (
     watchers,
     worlds,
 )
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 # A crash loop without a pause is played as it is: thousands of lives for each second.
 PATIENT = {"backoff": 0.2, "min_uptime": 1}
