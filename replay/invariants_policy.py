@@ -34,7 +34,8 @@ class Reload(Checker):
     hears = (
         events.WatcherAdded, events.WatcherUpdated, events.WatcherReloaded, commands.ProcessSpawn,
         commands.ArbiterConfigure, commands.WatcherSet, commands.WatcherRemove,
-        commands.WatcherReload, commands.WatcherRestart, commands.WatcherStop, Obeyed,
+        commands.WatcherReload, commands.WatcherRestart, commands.WatcherStop,
+        events.CommandFinished, events.CommandRefused, Obeyed,
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -42,10 +43,12 @@ class Reload(Checker):
         self._specs: dict[str, WatcherSpec] = {}  # by digest
         self._argv: dict[str, tuple[str, ...]] = {}  # by the digest of the launch
         self._unchanged: dict[str, int] = {}  # names, by seq of the configuration that kept them
+        self._sets: dict[int, str] = {}  # on their way: whose spec will be another one
         self._reactions: Mapping[type[Body], Callable[[Record, Any], None]] = {
             events.WatcherAdded: self._added, events.WatcherUpdated: self._updated,
             events.WatcherReloaded: self._reloaded, commands.ProcessSpawn: self._spawned,
             commands.ArbiterConfigure: self._configured,
+            events.CommandFinished: self._finished, events.CommandRefused: self._finished,
         }  # fmt: skip
 
     def recorded(self, record: Record) -> None:
@@ -110,13 +113,22 @@ class Reload(Checker):
     def _configured(self, record: Record, body: Any) -> None:
         if record.to != ARBITER or record.actor == ARBITER:
             return
-        current = {w.spec.name: w.spec for w in self.truth.watchers.of.values() if not w.removed}
+        changing = set(self._sets.values())
+        current = {
+            w.spec.name: w.spec for w in self.truth.watchers.of.values()
+            if not w.removed and w.address not in changing
+        }  # fmt: skip
         self._unchanged = {
             str(spec["name"]): record.seq for spec in body.watchers
             if str(spec["name"]) in current and _says(spec, current[str(spec["name"])])
         }  # fmt: skip
 
+    def _finished(self, _record: Record, body: Any) -> None:
+        self._sets.pop(body.command, None)
+
     def _told(self, record: Record, body: Any) -> None:
+        if isinstance(body, commands.WatcherSet) and record.to and record.to != record.actor:
+            self._sets[record.seq] = record.to
         kept = self._unchanged.get(record.watcher or "", 0)
         if record.actor == ARBITER and kept and record.cause == kept:
             self.fail(
