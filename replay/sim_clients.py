@@ -15,9 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 import attr
-import msgpack
 
-from circus.bus.codec import Unintelligible, from_outside
+from circus.bus.codec import Unintelligible, from_outside, pack
 from circus.bus.wire import Malformed, Request, decode_reply, encode_request, parse_request
 from circus.replay.agenda import Agenda, Dice
 from circus.replay.sim_network import Line, Meaning, Network
@@ -115,7 +114,7 @@ class SimClient:
         if ask.reply is None:
             ask.reply = body
         phase = meaning.phase or ("refused" if body["status"] == "error" else "finished")
-        content = msgpack.packb(body, use_bin_type=True)
+        content = pack(body)
         self._tell(Replied(self.name, ask.id, phase, meaning.seq, content, meaning.durable))
 
     def _forget(self) -> None:

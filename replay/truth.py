@@ -106,7 +106,7 @@ class CoreLost(NamedTuple):
     pid: int
 
 
-# --- clients: said by whoever simulates them --------------------------------------------------------
+# --- clients: said by whoever simulates them -----------------------------------------------------
 
 
 class Asked(NamedTuple):
@@ -132,7 +132,7 @@ class Replied(NamedTuple):
     durable: bool = True
 
 
-# --- subscribers: said by whoever simulates them ----------------------------------------------------
+# --- subscribers: said by whoever simulates them -------------------------------------------------
 
 
 class Handed(NamedTuple):

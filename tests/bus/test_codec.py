@@ -134,7 +134,9 @@ def test_a_frame_holds_its_records_in_order(drafts: list[Draft]) -> None:
     A frame is the array of records that were encoded one by one.
     """
     stamps = [Stamp(seq, 0, "core", Moment(1, 2), 1) for seq in range(1, len(drafts) + 1)]
-    encoded = [encode_record(stamped(stamp, draft)) for stamp, draft in zip(stamps, drafts, strict=True)]
+    encoded = [
+        encode_record(stamped(stamp, draft)) for stamp, draft in zip(stamps, drafts, strict=True)
+    ]
 
     expected = tuple(stamped(stamp, draft) for stamp, draft in zip(stamps, drafts, strict=True))
     assert expected == records_of(frame_payload(encoded, len(encoded)))
