@@ -117,7 +117,7 @@ class File:
             for piece in _FATES[name](one, chance):
                 _put(self.platter, piece)
             sizes.append(one.offset + len(one.data))
-        if chance.random() < 0.5:
+        if chance.random() < 0.8:
             faults["disk.torn_size"] += 1
             size = max(chance.choice(sizes), min(sizes[0], len(self.platter)))
             del self.platter[size:]

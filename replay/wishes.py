@@ -97,9 +97,9 @@ def edit(world: World, chance: Dice) -> None:
 
 
 # What somebody who has just asked for something else asks of the same watcher.
-HASTE: Final = 0.2
+HASTE: Final = 0.3
 SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("rm", {"nostop": True}), ("rm", {}), ("stop", {}), ("start", {}), ("restart", {}),
+    ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}), ("start", {}), ("restart", {}),
 )  # fmt: skip
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
@@ -144,7 +144,15 @@ def _two(_chance: Dice) -> dict[str, Any]:
 
 
 def _program(chance: Dice) -> str:
-    return chance.choice(("steady", "moody", "instant 3"))
+    return chance.choice(("steady", "moody", "instant 3", "missing"))
+
+
+def _broken(_chance: Dice) -> str:
+    return "broken"
+
+
+def _patient(_chance: Dice) -> dict[str, Any]:
+    return {"max_retry": -1}
 
 
 def _small(chance: Dice) -> dict[str, Any]:
@@ -169,7 +177,8 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("manage", {"name": _name}),
     ("retry", {"name": _name}),
     ("set", {"name": _single, "options": _two}),
-    ("rm", {"name": _name, "nostop": _flag}),
+    ("set", {"name": _broken, "options": _patient}),
+    ("start", {"name": _broken}),
     ("rm", {"name": _name, "nostop": _flag}),
     ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
 )  # fmt: skip
