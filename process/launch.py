@@ -45,7 +45,7 @@ class Launch:
 
     __slots__ = (
         "_digest", "argv", "by_slot", "close_stderr", "close_stdin", "close_stdout", "cwd", "env",
-        "gid", "limits", "plan", "ready", "uid", "umask",
+        "gid", "limits", "plan", "program", "ready", "uid", "umask",
     )  # fmt: skip
 
     def __init__(self, argv: tuple[str, ...], env: Mapping[str, str], **rest: Any) -> None:
@@ -61,6 +61,7 @@ class Launch:
         self.limits: Mapping[str, tuple[int, int]] = rest.pop("limits", {})
         self.plan: Plan = rest.pop("plan", Plan())
         self.by_slot: bool = rest.pop("by_slot", False)  # another slot, another launch
+        self.program: str = rest.pop("program", "")  # what sentences call it, if not argv[0]
         self.ready: Any = None  # process.spawn keeps here what it has encoded once
         self._digest: str | None = None
         if rest:
@@ -116,12 +117,19 @@ def resolve(
         close_stderr=spec.close_child_stderr,
         plan=plan_of(spec),
         by_slot=_names_slot(spec),
+        program=_as_written(spec),
     )
 
 
 def _names_slot(spec: WatcherSpec) -> bool:
     texts = (spec.cmd, *spec.args, *spec.shell_args)
     return any("circus.wid" in text.lower() for text in texts)
+
+
+def _as_written(spec: WatcherSpec) -> str:
+    """The program before it was filled in: a variable's value may be secret, and sentences about a
+    spawn that failed are on record."""
+    return shlex.split(spec.cmd)[0] if not spec.shell and "circus.env." in spec.cmd.lower() else ""
 
 
 def plan_of(spec: WatcherSpec) -> Plan:
@@ -199,7 +207,7 @@ def spawn_failure(launch: Launch | None, step: str, number: int) -> str:
 
 
 def _program(launch: Launch) -> str:
-    return launch.argv[0] if launch.argv else ""
+    return launch.program or (launch.argv[0] if launch.argv else "")
 
 
 def _exec(launch: Launch, number: int) -> str:

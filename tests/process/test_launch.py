@@ -80,3 +80,13 @@ def test_a_failure_names_what_was_wrong(step: str, number: int, sentence: str) -
     """The command, the directory or the user."""
     made = Launch(("prog",), {}, cwd="/nope", uid="bob")
     assert sentence == spawn_failure(made, step, number)
+
+
+def test_a_failure_names_a_program_as_it_was_written() -> None:
+    """The value of a variable may be secret, and the sentence goes into the ledger (I-SECRET)."""
+    spec = WatcherSpec(name="web", cmd="$(circus.env.HOME)/app -x", env={"HOME": "h:1"})
+    made = resolve(spec, 1, secrets=lambda _hashed: "/taint", environ={})
+
+    assert ("/taint/app", "-x") == made.argv
+    expected = "command not found: $(circus.env.HOME)/app"
+    assert expected == spawn_failure(made, "exec", errno.ENOENT)
