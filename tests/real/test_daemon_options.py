@@ -170,6 +170,9 @@ def test_stops_are_asked_for_then_forced_and_leftovers_end_or_stay(
     tale.next("arbiter.started")
     for name in ("up", "polite", "left"):
         written(tmp_path / name)
+    for name in ("stubborn", "polite", "leaver"):
+        if not tale.of("process.spawned", name):
+            tale.next("process.spawned", name)  # a worker may speak before its start is on record
     (stubborn,) = daemon.pids("stubborn")
     (below,) = grown(stubborn, 1)
     daemon.do("stop", name="stubborn")
