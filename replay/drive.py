@@ -85,8 +85,8 @@ class Weather:
 
     def troubles(self) -> Troubles:
         """What may happen between two happenings, each with its rate."""
-        mine = [(getattr(self, name), trouble) for name, trouble in TROUBLES.items()]
-        clocks = [
+        mine: Troubles = [(getattr(self, name), trouble) for name, trouble in TROUBLES.items()]
+        clocks: Troubles = [
             (getattr(self.clock, name), partial(_of_clocks, trouble))
             for name, trouble in sim_clock.TROUBLES.items()
         ]
@@ -127,6 +127,19 @@ def drive(
         ENDS[mode](world)
     world.examine()
     return world
+
+
+def failure_of(whole_run: Callable[[], object]) -> tuple[str, str] | None:
+    """The invariant that failed, or the name of the exception that ended the world, and its text;
+    None if all held."""
+    try:
+        whole_run()
+    except Violation as violation:
+        text = str(violation)
+        return text.partition(":")[0], text
+    except Exception as error:  # noqa: BLE001 - a crash of what is tested is a finding, not an end
+        return type(error).__name__, f"{type(error).__name__}: {error}"
+    return None
 
 
 def invite(world: World, weather: BusWeather) -> None:

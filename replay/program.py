@@ -115,9 +115,10 @@ class Program:
             yield errand
 
     def _is_enough(self) -> bool:
-        if self._asked.steps:
-            return bool(self._sum.steps >= self._asked.steps)
-        return bool(time.perf_counter() - self._began >= self._asked.seconds)
+        if self._asked.steps and self._sum.steps >= self._asked.steps:
+            return True
+        seconds = self._asked.seconds or (float("inf") if self._asked.steps else SECONDS)
+        return bool(time.perf_counter() - self._began >= seconds)
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -198,8 +199,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m circus.replay", usage=f"SEED [STEPS [{'|'.join(MODES)}]] | soak [options]"
     )
     parser.add_argument("what", choices=["soak"])
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for how long")
-    parser.add_argument("--steps", type=int, default=0, help="how many decisions, instead")
+    parser.add_argument("--seconds", type=float, default=0.0, help="for how long at most")
+    parser.add_argument("--steps", type=int, default=0, help="how many decisions, if there is time")
     parser.add_argument("--seed", type=int, default=None, help="of all worlds; fresh by default")
     parser.add_argument("--jobs", type=int, default=1, help="how many worlds at a time")
     parser.add_argument("--mutant", default="", help="a bug of the registry to be found")

@@ -49,7 +49,8 @@ class SimSubscriber:
         self._agenda: Agenda = network.agenda
         self._tell = tell
         self._uid = uid
-        self._sdk = self._follow(0)
+        self._stored: Cursor | int = 0  # what it goes on from after a power cut
+        self._sdk = self._follow(self._stored)
         self._queue: deque[Sequence[bytes]] = deque()
         self._barrier = b""
         self._alarm: int | None = None

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from circus.replay.agenda import Dice
-from circus.replay.checkers import Violation
 from circus.replay.coverage import Coverage
-from circus.replay.drive import drive
+from circus.replay.drive import drive, failure_of
 from circus.replay.edges import UNREACHED
 from circus.replay.world import World
 
@@ -83,16 +82,16 @@ def run(errand: Errand) -> Outcome:
     gc.disable()
     gc.collect()
     world: list[World] = []
-    try:
-        drive(errand.seed, errand.steps, mode=errand.mode, seen=world.append)
-    except Violation as violation:
-        text = str(violation)
-        return _outcome(errand, world[0], text, text.partition(":")[0])
-    except Exception as error:  # noqa: BLE001 - a crash of what is tested is a finding, not an end
-        how = f"{world[0].truth.repeat}" if world else ""
-        text = f"{type(error).__name__}: {error}\nseed {errand.seed}\n{how}"
-        return _outcome(errand, world[0], text, f"uncaught {type(error).__name__}")
-    return _outcome(errand, world[0], "", "")
+    failure = failure_of(
+        lambda: drive(errand.seed, errand.steps, mode=errand.mode, seen=world.append)
+    )
+    if failure is None:
+        return _outcome(errand, world[0], "", "")
+    invariant, text = failure
+    if not text.startswith(f"{invariant}: ") or not invariant.startswith("I-"):
+        invariant = f"uncaught {invariant}"
+        text = f"{text}\nseed {errand.seed}\n{world[0].truth.repeat}"
+    return _outcome(errand, world[0], text, invariant)
 
 
 def _outcome(errand: Errand, world: World, failure: str, invariant: str) -> Outcome:

@@ -99,7 +99,8 @@ def edit(world: World, chance: Dice) -> None:
 # What somebody who has just asked for something else asks of the same watcher.
 HASTE: Final = 0.3
 SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}), ("start", {}), ("restart", {}),
+    ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}),
+    ("start", {}), ("restart", {}),
 )  # fmt: skip
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
@@ -152,11 +153,11 @@ def _broken(_chance: Dice) -> str:
 
 
 def _patient(_chance: Dice) -> dict[str, Any]:
-    return {"max_retry": -1}
+    return {"max_retry": -1, "backoff": 5 * SECOND}
 
 
 def _small(chance: Dice) -> dict[str, Any]:
-    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": chance.choice((-1, 0, 1))}
+    return {"graceful_timeout": 10**8, "backoff": 10**8, "max_retry": chance.choice((0, 1, 3))}
 
 
 Draws = dict[str, Callable[[Dice], Any]]

@@ -40,6 +40,20 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
             "--cov-report=term-missing",
         ),
     ),
+    "sim": (
+        (
+            "python",
+            "-m",
+            "circus.replay",
+            "soak",
+            "--steps",
+            "1000000",
+            "--seconds",
+            "600",
+            "--jobs",
+            "2",
+        ),
+    ),
     "tests": (("pytest", "-q", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term"),),
 }
 

@@ -11,11 +11,12 @@ fails is left for the next seed; what failed is told if the mutant survives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from circus.bus.record import Record
-from circus.replay.checkers import Checker, Truth, Violation
-from circus.replay.drive import drive
+from circus.replay.checkers import Checker, Truth
+from circus.replay.drive import drive, failure_of
 from circus.replay.invariants import every_checker
 from circus.replay.mutants.mutant import Killed, Mutant
 from circus.replay.world import Cast
@@ -64,7 +65,7 @@ def hunt(mutant: Mutant, seed: int, steps: int) -> Hunt:
     cast = Cast(checkers=tally.checkers)
     others: list[str] = []
     while tally.steps < steps:
-        failure = _failure(seed, cast)
+        failure = failure_of(partial(drive, seed, WORLD_STEPS, cast))
         if failure is not None:
             invariant, text = failure
             if invariant in mutant.killers:
@@ -74,15 +75,3 @@ def hunt(mutant: Mutant, seed: int, steps: int) -> Hunt:
             tally.steps += 1  # A world that fails before its first decision is a step too.
         seed += 1
     return Hunt(None, tally.steps, tuple(others))
-
-
-def _failure(seed: int, cast: Cast) -> tuple[str, str] | None:
-    """The invariant that failed, or the name of the exception that ended the world."""
-    try:
-        drive(seed, WORLD_STEPS, cast)
-    except Violation as violation:
-        text = str(violation)
-        return text.partition(":")[0], text
-    except Exception as error:  # noqa: BLE001 - a mutant may raise anything; that is no kill
-        return type(error).__name__, f"{type(error).__name__}: {error}"
-    return None

@@ -7,6 +7,8 @@ Never:     looks at a real clock.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from circus.replay.agenda import Agenda, Crash, PowerCut, SimClock
@@ -63,7 +65,7 @@ def test_in_suspend_the_clocks_go_on_and_nothing_else() -> None:
     """What was a second away is a second away when the machine wakes up."""
     agenda, told = Agenda(1), []
     for name in ("b", "a"):
-        agenda.later(SECOND, lambda name=name: told.append(name))  # type: ignore[misc]
+        agenda.later(SECOND, partial(told.append, name))
     boot = agenda.boot
     agenda.suspend(3600 * SECOND)
 
