@@ -153,7 +153,7 @@ def _broken(_chance: Dice) -> str:
 
 
 def _patient(_chance: Dice) -> dict[str, Any]:
-    return {"max_retry": -1, "backoff": 5 * SECOND}
+    return {"max_retry": -1, "backoff": SECOND}
 
 
 def _small(chance: Dice) -> dict[str, Any]:
