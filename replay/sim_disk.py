@@ -68,9 +68,12 @@ class SimDisk:
         A core that dies before it has said it again elsewhere leaves a lie that no later core can
         see; what only stood there may be gone after a power cut, whoever synced it since.
         """
-        names = [name for name in self._names.seen if directory_of(name) == directory]
-        newest = max((name for name in names if name.endswith(SUFFIX)), default=None)
+        newest = self._newest(directory)
         return newest is not None and self._names.seen[newest].hollow
+
+    def _newest(self, directory: str) -> str | None:
+        names = [name for name in self._names.seen if directory_of(name) == directory]
+        return max((name for name in names if name.endswith(SUFFIX)), default=None)
 
     def file(self, handle: int) -> File | None:
         """What the syncer's thread holds on to; None if the handle is closed."""
@@ -122,8 +125,10 @@ class SimDisk:
 
     def read(self, handle: int, offset: int, length: int) -> bytes:
         self._look("disk.read")
-        file, trouble = self._handles[handle][1], self.trouble
-        if trouble is not None and file.cache and not file.writers:
+        path, file, _ = self._handles[handle]
+        trouble = self.trouble
+        # A rotten bit in the last frame of all is a torn tail to anybody: it is not told apart.
+        if trouble is not None and file.cache and path != self._newest(directory_of(path)):
             rots = trouble.strikes("disk.rot", trouble.weather.rot)
             if rots:
                 file.flip(self._agenda.chance)

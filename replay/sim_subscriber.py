@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from circus.bus.cursor_errors import Diverged, Reset, Trimmed
+from circus.bus.cursor_errors import Damaged, Diverged, Reset, Trimmed
 from circus.bus.follow import Batch, Follow, ReadRefused, Step
 from circus.bus.subscriber import every_record
 from circus.bus.values import Cursor
@@ -144,7 +144,7 @@ class SimSubscriber:
             self._sdk.answered(frames, self._agenda.boot)
         except (Reset, Diverged, Trimmed) as error:
             self._begin_anew(error)
-        except ReadRefused:
+        except (ReadRefused, Damaged):  # refused by the server, or rotten on the way to us
             self._refusals += 1
             self._agenda.later(REFUSED_NS, self._ask_again)
             return
