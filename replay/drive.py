@@ -50,7 +50,7 @@ Troubles = Sequence[tuple[float, Trouble]]
 MODES: Final = ("safety", "liveness", "ending")
 DISK_SHARE: Final = 0.2  # of the short worlds: it is their disk that they are about
 _RATES: Final = {
-    "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.004, "crash_now": 0.003,
+    "command": 0.08, "edit": 0.002, "kill": 0.05, "crash": 0.004, "crash_now": 0.004,
     "power_cut": 0.0016,
 }  # fmt: skip
 

@@ -53,7 +53,7 @@ class BusWeather:
 
 
 _MOST: Final = {
-    "late": 0.02, "twice": 0.2, "garbled": 0.2, "vanish": 0.2, "stale": 2.0, "lost": 0.02,
+    "late": 0.02, "twice": 0.2, "garbled": 0.2, "vanish": 0.2, "stale": 1.4, "lost": 0.02,
     "rejoin": 0.01,
 }  # fmt: skip
 FAIR: Final = BusWeather()

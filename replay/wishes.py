@@ -68,7 +68,8 @@ def command(world: World, chance: Dice) -> None:
     drawn = {key: draw(chance) for key, draw in properties.items()}
     _ask(world, verb, drawn)
     if "name" in drawn and chance.random() < HASTE:
-        verb, others = chance.choice(SECOND_THOUGHTS)
+        thoughts = IMPATIENT if verb in ("stop", "restart", "rm") else SECOND_THOUGHTS
+        verb, others = chance.choice(thoughts)
         _ask(world, verb, {"name": drawn["name"], **others})
 
 
@@ -101,6 +102,10 @@ HASTE: Final = 0.3
 SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}),
     ("start", {}), ("restart", {}),
+)  # fmt: skip
+IMPATIENT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("start", {}),
+    ("set", {"options": {"graceful_timeout": 0}}),
 )  # fmt: skip
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
