@@ -1,7 +1,7 @@
 """Room: process -- the keeper's rules: what follows from what its loop sees.
 
 Knows:     process.children, process.core_child (a core's life), process.stop_plans.
-Known by:  process.keeper_loop (sees, over epoll), replay.sim_keeper (sees, in a simulated world).
+Known by:  process.keeper_loop (sees, over epoll), replay.sim.keeper (sees, in a simulated world).
 Never:     polls, reads a clock, knows a descriptor; decides what should run; lets go of an exit
            that no core has acknowledged while a core may come to record it.
 """

@@ -1,7 +1,7 @@
 """Room: replay -- the three laws of the record (STYLE P20), above all that replay is identity.
 
 Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.runtime (who the actors are).
-Known by:  replay.laws (in simulated worlds), tests over simulated and archived ledgers.
+Known by:  replay.checks.laws (in simulated worlds), tests over simulated and archived ledgers.
 Never:     forgives: one byte of one record is a divergence.
 
 The second law: only decisions of actors are made again. What reaper, clock, core and clients say

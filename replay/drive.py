@@ -20,13 +20,15 @@ from typing import Final
 
 import attr
 
-from circus.replay import machine, sim_bus, sim_clock, wishes
-from circus.replay.agenda import Agenda, Crash, Dice, PowerCut
-from circus.replay.checkers import Violation
-from circus.replay.disk_weather import CALM, DiskWeather
-from circus.replay.sim_clock import ClockWeather
-from circus.replay.sim_network import BusWeather
-from circus.replay.sim_spawn import KernelWeather
+from circus.replay import machine, wishes
+from circus.replay.checks.checkers import Violation
+from circus.replay.kernel.spawn import KernelWeather
+from circus.replay.sim import bus as sim_bus
+from circus.replay.sim import clock as sim_clock
+from circus.replay.sim.agenda import Agenda, Crash, Dice, PowerCut
+from circus.replay.sim.clock import ClockWeather
+from circus.replay.sim.disk_weather import CALM, DiskWeather
+from circus.replay.sim.network import BusWeather
 from circus.replay.world import Cast, World
 
 STEPS: Final = 400

@@ -1,6 +1,6 @@
 """Room: replay -- a small story in every order of delivery, and with a crash at every touch.
 
-Knows:     replay.agenda (whose delays are chosen here, not drawn), replay.world.
+Knows:     replay.sim.agenda (whose delays are chosen here, not drawn), replay.world.
 Known by:  tests/sim/test_every_order.py.
 Never:     samples: within its bounds every run is made.
 
@@ -16,8 +16,8 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from circus.replay.agenda import Agenda, Happening
-from circus.replay.checkers import Violation
+from circus.replay.checks.checkers import Violation
+from circus.replay.sim.agenda import Agenda, Happening
 from circus.replay.world import World
 
 STEPS_MAX: Final = 6

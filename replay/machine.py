@@ -1,6 +1,6 @@
 """Room: replay -- one machine: its disk, its keeper, the cores that come and go, and their time.
 
-Knows:     replay.sim_core, replay.sim_keeper, the disk, the bus, the checkers.
+Knows:     replay.sim.incarnation, replay.sim.keeper, the disk, the bus, the checkers.
 Known by:  replay.world, which is a machine with an operator and with bad luck.
 Never:     helps the core: what it may do is what the real world does, at bad moments.
 """
@@ -21,23 +21,30 @@ from circus.bus.vault import Vault
 from circus.process.children import Children
 from circus.process.link import LinkClosed
 from circus.process.reaper import Reaper
-from circus.replay.agenda import Agenda, Crash, PowerCut
-from circus.replay.checkers import Checker, Truth, Violation
-from circus.replay.invariants import every_checker
-from circus.replay.invariants_subscribers import TAINTS
-from circus.replay.laws import laws
-from circus.replay.panel import Panel
-from circus.replay.platter import TEARS
-from circus.replay.sim_bus import SimBus, SimExchange, SimLink
-from circus.replay.sim_clock import Stops
-from circus.replay.sim_core import MakeExchange, MakeReaper, Silence, SimCore, Surroundings, Tally
-from circus.replay.sim_disk import SimDisk
-from circus.replay.sim_front import SimOptions
-from circus.replay.sim_keeper import MakeChildren, SimKeeper
-from circus.replay.sim_kernel import MakeLives
-from circus.replay.sim_lives import Lives
-from circus.replay.strangers import Strangers
-from circus.replay.truth import Fact
+from circus.replay.checks.checkers import Checker, Truth, Violation
+from circus.replay.checks.invariants import every_checker
+from circus.replay.checks.laws import laws
+from circus.replay.checks.panel import Panel
+from circus.replay.checks.subscribers import TAINTS
+from circus.replay.checks.truth import Fact
+from circus.replay.kernel.kernel import MakeLives
+from circus.replay.kernel.lives import Lives
+from circus.replay.sim.agenda import Agenda, Crash, PowerCut
+from circus.replay.sim.bus import SimBus, SimExchange, SimLink
+from circus.replay.sim.clock import Stops
+from circus.replay.sim.disk import SimDisk
+from circus.replay.sim.front import SimOptions
+from circus.replay.sim.incarnation import (
+    MakeExchange,
+    MakeReaper,
+    Silence,
+    SimCore,
+    Surroundings,
+    Tally,
+)
+from circus.replay.sim.keeper import MakeChildren, SimKeeper
+from circus.replay.sim.platter import TEARS
+from circus.replay.sim.strangers import Strangers
 
 SIGKILL: Final = 9
 START_DELAY_MAX: Final = 50_000_000  # from fork to the first look at the ledger
@@ -92,7 +99,7 @@ class Machine:
         self.keeper = SimKeeper(agenda, self, cast.make_children, cast.make_lives)
         agenda.coverage.expect(*FAULTS)
 
-    # --- what the keeper asks (replay.sim_keeper.Host) --------------------------------------------
+    # --- what the keeper asks (replay.sim.keeper.Host) --------------------------------------------
 
     def core_due(self) -> None:
         """A core is started; it takes a while until it looks at its ledger."""

@@ -18,10 +18,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from circus.replay.agenda import Dice
-from circus.replay.coverage import Coverage
+from circus.replay.checks.edges import UNREACHED
 from circus.replay.drive import drive, failure_of
-from circus.replay.edges import UNREACHED
+from circus.replay.sim.agenda import Dice
+from circus.replay.sim.coverage import Coverage
 from circus.replay.world import World
 
 SHORT_STEPS: Final = (200, 1_500)

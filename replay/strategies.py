@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from circus.replay.sim_spawn import KernelWeather
+from circus.replay.kernel.spawn import KernelWeather
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000

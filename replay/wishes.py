@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from circus.bus.vault import Vault
-from circus.replay.agenda import Dice
-from circus.replay.invariants_subscribers import TAINTS
+from circus.replay.checks.subscribers import TAINTS
+from circus.replay.sim.agenda import Dice
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000

@@ -29,11 +29,11 @@ from circus.bus.reader import LedgerReader
 from circus.bus.record import Draft, Record
 from circus.bus.segments import Frame
 from circus.bus.spec import WatcherSpec, to_data
-from circus.replay.agenda import Agenda
-from circus.replay.checkers import Violation
-from circus.replay.disk_weather import CALM
+from circus.replay.checks.checkers import Violation
 from circus.replay.machine import SIGKILL, Cast, Machine
-from circus.replay.sim_core import DIRECTORY, SimCore
+from circus.replay.sim.agenda import Agenda
+from circus.replay.sim.disk_weather import CALM
+from circus.replay.sim.incarnation import DIRECTORY, SimCore
 
 HISTORY_STEPS: Final = 10_000  # between two looks at the whole history
 SETTLE_HAPPENINGS_MAX: Final = 40_000

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own constant would cost every pytest run an import of typing
 if TYPE_CHECKING:
-    from circus.replay.disk_weather import DiskWeather
-    from circus.replay.scripts import NotExecutable, Script
-    from circus.replay.sim_spawn import KernelWeather
+    from circus.replay.kernel.scripts import NotExecutable, Script
+    from circus.replay.kernel.spawn import KernelWeather
+    from circus.replay.sim.disk_weather import DiskWeather
     from circus.testing.expecting import NotMet, Unwanted
     from circus.testing.programs import Life, Plot
     from circus.testing.world import World, given_config
@@ -22,13 +22,13 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "DiskWeather": "circus.replay.disk_weather",
-    "KernelWeather": "circus.replay.sim_spawn",
+    "DiskWeather": "circus.replay.sim.disk_weather",
+    "KernelWeather": "circus.replay.kernel.spawn",
     "Life": "circus.testing.programs",
-    "NotExecutable": "circus.replay.scripts",
+    "NotExecutable": "circus.replay.kernel.scripts",
     "NotMet": "circus.testing.expecting",
     "Plot": "circus.testing.programs",
-    "Script": "circus.replay.scripts",
+    "Script": "circus.replay.kernel.scripts",
     "Unwanted": "circus.testing.expecting",
     "World": "circus.testing.world",
     "given_config": "circus.testing.world",

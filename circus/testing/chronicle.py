@@ -14,7 +14,7 @@ from circus.bus.codec import records_of
 from circus.bus.record import Record
 from circus.bus.values import NS_PER_SECOND
 from circus.ctl_sentences import sentence
-from circus.replay.agenda import BOOT_START, Agenda
+from circus.replay.sim.agenda import BOOT_START, Agenda
 from circus.testing.pattern import Pattern
 
 # Bookkeeping that a reader of a story seldom wants; `story(everything=True)` has it.

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from circus.bus.values import seconds_to_ns
-from circus.replay.disk_weather import CALM, DiskWeather
-from circus.replay.sim_spawn import KernelWeather
+from circus.replay.kernel.spawn import KernelWeather
+from circus.replay.sim.disk_weather import CALM, DiskWeather
 
 if TYPE_CHECKING:
     from circus.testing.setting import Setting

@@ -13,7 +13,7 @@ from typing import Final
 
 from circus.bus.record import Record
 from circus.bus.values import seconds_to_ns
-from circus.replay.agenda import BOOT_START
+from circus.replay.sim.agenda import BOOT_START
 from circus.replay.world import World as Simulated
 from circus.testing.chronicle import Chronicle
 from circus.testing.pattern import Pattern

@@ -1,6 +1,6 @@
 """Room: front -- what programs do: users' functions, played by the simulated kernel.
 
-Knows:     replay.sim_lives (plays data), replay.scripts (the small language).
+Knows:     replay.kernel.lives (plays data), replay.kernel.scripts (the small language).
 Known by:  circus.testing.setting, users' programs.
 Never:     runs a user's code inside a call of production code: each step is a happening of its own.
 
@@ -26,14 +26,14 @@ from circus.bus.record import Record
 from circus.bus.values import seconds_to_ns
 from circus.process.launch import Launch
 from circus.process.reaper import Reaper
-from circus.replay.agenda import BOOT_START
-from circus.replay.scripts import SCRIPTS, SECOND, Script, script_of
-from circus.replay.sim_bus import SimLink
-from circus.replay.sim_kin import Process
-from circus.replay.sim_lives import Lives
-from circus.replay.sim_notices import Host, Notices
-from circus.replay.sim_processes import ProcessTable
-from circus.replay.sim_signals import ENDING
+from circus.replay.kernel.kin import Process
+from circus.replay.kernel.lives import Lives
+from circus.replay.kernel.notices import Host, Notices
+from circus.replay.kernel.processes import ProcessTable
+from circus.replay.kernel.scripts import SCRIPTS, SECOND, Script, script_of
+from circus.replay.kernel.signals import ENDING
+from circus.replay.sim.agenda import BOOT_START
+from circus.replay.sim.bus import SimLink
 
 # Variables of a simulated launch, which no program sees: who is started.
 WATCHER: Final = "circus.testing.watcher"

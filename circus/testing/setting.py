@@ -21,10 +21,10 @@ from circus.bus.shapes import fields_of
 from circus.bus.spec import WatcherSpec
 from circus.bus.values import watcher_of
 from circus.bus.vault import Vault
+from circus.replay.kernel.kin import ZOMBIE
 from circus.replay.machine import Cast
-from circus.replay.sim_core import Tally
-from circus.replay.sim_front import SimOptions
-from circus.replay.sim_kin import ZOMBIE
+from circus.replay.sim.front import SimOptions
+from circus.replay.sim.incarnation import Tally
 from circus.replay.world import World as Simulated
 from circus.testing.chronicle import Chronicle, seconds_of
 from circus.testing.faults import Faults

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from circus.replay.disk_weather import DiskWeather
-from circus.replay.sim_spawn import SPAWN_FAULTS, KernelWeather
+from circus.replay.kernel.spawn import SPAWN_FAULTS, KernelWeather
+from circus.replay.sim.disk_weather import DiskWeather
 from circus.testing.faults import Fault
 from circus.testing.world import World
 

@@ -1,6 +1,6 @@
 """Room: replay -- the hunt for one mutant: worlds from fresh seeds until an invariant fails.
 
-Knows:     replay.drive, replay.checkers; the mutant is in production's place by now.
+Knows:     replay.drive, replay.checks.checkers; the mutant is in production's place by now.
 Known by:  `python -m circus.replay.mutants`, after replay.mutants.disguise.
 Never:     takes any failure for a kill: the invariant must be one that the mutant names.
 
@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from circus.bus.record import Record
-from circus.replay.checkers import Checker, Truth
+from circus.replay.checks.checkers import Checker, Truth
+from circus.replay.checks.invariants import every_checker
 from circus.replay.drive import drive, failure_of
-from circus.replay.invariants import every_checker
 from circus.replay.mutants.mutant import Killed, Mutant
 from circus.replay.world import Cast
 

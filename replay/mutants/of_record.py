@@ -20,7 +20,7 @@ RECOVERY: Final = "circus.bus.recovery"
 WRITER: Final = "circus.bus.writer"
 CHANCE: Final = "circus.bus.chance"
 CODEC: Final = "circus.bus.codec"
-SIM_BUS: Final = "circus.replay.sim_bus"
+SIM_BUS: Final = "circus.replay.sim.bus"
 RUNTIME: Final = "circus.arbiter.runtime"
 
 RECORD: Final = (

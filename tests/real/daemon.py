@@ -1,6 +1,6 @@
 """A real `circusd` under test: started, followed, asked, ended by pid, and its ledger judged.
 
-Knows:     the command lines, circus.Client, circus.subscribe, `laws.py` beside it.
+Knows:     the command lines, circus.Client, circus.subscribe, `checks/laws.py` beside it.
 Known by:  the fixtures of this directory.
 Never:     sleeps: every wait is for a record, a pidfd or a line in a pipe, with a deadline.
 """

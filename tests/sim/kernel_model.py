@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 
 from circus.process.kernel import Child
 from circus.process.launch import Launch
-from circus.replay.agenda import Agenda
-from circus.replay.scripts import Script
-from circus.replay.sim_kernel import SimKernel
-from circus.replay.sim_kin import RUNNING, STOPPED, ZOMBIE, Process
-from circus.replay.sim_processes import NOBODY
-from circus.replay.sim_waits import waitid
-from circus.replay.truth import Fact
+from circus.replay.checks.truth import Fact
+from circus.replay.kernel.kernel import SimKernel
+from circus.replay.kernel.kin import RUNNING, STOPPED, ZOMBIE, Process
+from circus.replay.kernel.processes import NOBODY
+from circus.replay.kernel.scripts import Script
+from circus.replay.kernel.waits import waitid
+from circus.replay.sim.agenda import Agenda
 
 HARNESS: Final = -1
 PIDFD: Final = 3

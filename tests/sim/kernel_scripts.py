@@ -25,7 +25,7 @@ from kernel_model import (
     replayed,
 )
 
-from circus.replay.sim_kin import RUNNING, STOPPED, ZOMBIE
+from circus.replay.kernel.kin import RUNNING, STOPPED, ZOMBIE
 
 CALLS_MAX: Final = 26
 CONT: Final = int(signal.SIGCONT)

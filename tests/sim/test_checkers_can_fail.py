@@ -21,9 +21,9 @@ from circus.bus.values import Moment
 from circus.process.children import Children
 from circus.process.kernel import Child
 from circus.process.reaper import Reaper
-from circus.replay.checkers import Truth, Violation
-from circus.replay.invariants import every_checker
-from circus.replay.sim_bus import SimExchange
+from circus.replay.checks.checkers import Truth, Violation
+from circus.replay.checks.invariants import every_checker
+from circus.replay.sim.bus import SimExchange
 from circus.replay.world import Cast, World
 
 SECOND: Final = 1_000_000_000

@@ -19,10 +19,10 @@ from circus.bus.record import Body, Draft, Record
 from circus.bus.shapes import altered
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import Moment
-from circus.replay.checkers import Checker, Truth, Violation
-from circus.replay.invariants import every_checker
-from circus.replay.invariants_ledger import Prefix
-from circus.replay.truth import (
+from circus.replay.checks.checkers import Checker, Truth, Violation
+from circus.replay.checks.invariants import every_checker
+from circus.replay.checks.ledger import Prefix
+from circus.replay.checks.truth import (
     Dropped,
     Fact,
     Forked,

@@ -18,15 +18,15 @@ from circus.bus.machine import Delivered
 from circus.bus.record import Body, Draft, Record
 from circus.bus.values import Moment
 from circus.bus.vault import Vault
-from circus.replay.checkers import Checker, Truth, Violation
-from circus.replay.disk_weather import CALM, DiskWeather
-from circus.replay.invariants import every_checker
-from circus.replay.invariants_ledger import Degraded
-from circus.replay.invariants_subscribers import TAINTS
-from circus.replay.second_reader import SecondReader
-from circus.replay.sim_bus import SimExchange
-from circus.replay.sim_front import SimOptions
-from circus.replay.truth import Fact, Handed, Obeyed, Replied, Told
+from circus.replay.checks.checkers import Checker, Truth, Violation
+from circus.replay.checks.invariants import every_checker
+from circus.replay.checks.ledger import Degraded
+from circus.replay.checks.second_reader import SecondReader
+from circus.replay.checks.subscribers import TAINTS
+from circus.replay.checks.truth import Fact, Handed, Obeyed, Replied, Told
+from circus.replay.sim.bus import SimExchange
+from circus.replay.sim.disk_weather import CALM, DiskWeather
+from circus.replay.sim.front import SimOptions
 from circus.replay.wishes import SEALED, SECRETS
 from circus.replay.world import Cast, World
 

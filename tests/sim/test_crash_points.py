@@ -12,9 +12,9 @@ from typing import Final
 
 import pytest
 
-from circus.replay.checkers import Checker, Truth
-from circus.replay.invariants import every_checker
-from circus.replay.truth import Forked
+from circus.replay.checks.checkers import Checker, Truth
+from circus.replay.checks.invariants import every_checker
+from circus.replay.checks.truth import Forked
 from circus.replay.world import Cast, World
 
 SEED: Final = 11

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from circus.replay.checkers import Violation
+from circus.replay.checks.checkers import Violation
 from circus.replay.exhaustive import Explored, Story, explore, orders
 from circus.replay.world import World
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from circus.replay.coverage import Coverage
+from circus.replay.checks.edges import EVERY_EDGE
 from circus.replay.drive import drive
-from circus.replay.edges import EVERY_EDGE
 from circus.replay.program import main
+from circus.replay.sim.coverage import Coverage
 from circus.replay.soak import MILLION, Errand, Outcome, Sum, errands, failed_before, run
 
 REPORT = {

@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from circus.replay.agenda import Agenda, Crash, PowerCut, SimClock
-from circus.replay.sim_clock import FAULTS, ClockWeather, Stops, trouble_clocks
+from circus.replay.sim.agenda import Agenda, Crash, PowerCut, SimClock
+from circus.replay.sim.clock import FAULTS, ClockWeather, Stops, trouble_clocks
 
 SECOND = 1_000_000_000
 
@@ -63,7 +63,8 @@ def test_a_slew_changes_the_pace_of_the_wall_clock_only() -> None:
 
 def test_in_suspend_the_clocks_go_on_and_nothing_else() -> None:
     """What was a second away is a second away when the machine wakes up."""
-    agenda, told = Agenda(1), []
+    agenda = Agenda(1)
+    told: list[str] = []
     for name in ("b", "a"):
         agenda.later(SECOND, partial(told.append, name))
     boot = agenda.boot

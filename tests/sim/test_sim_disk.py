@@ -17,8 +17,8 @@ import pytest
 from circus.bus.disk import Disk, Locked, RealDisk
 from circus.bus.ledger import Ledger
 from circus.bus.values import Moment
-from circus.replay.agenda import Agenda
-from circus.replay.sim_disk import SimDisk
+from circus.replay.sim.agenda import Agenda
+from circus.replay.sim.disk import SimDisk
 
 NOW: Final = Moment(1, 1)
 LOG_ID: Final = b"sixteen bytes..."

@@ -20,10 +20,10 @@ from circus.bus.cursor_errors import Damaged
 from circus.bus.ledger import RETRY_NS, Ledger, StorageFailed
 from circus.bus.segments import Frame, Hole
 from circus.bus.values import Moment
-from circus.replay.agenda import Agenda, Crash, PowerCut
-from circus.replay.disk_weather import CALM, FAULTS, DiskWeather
-from circus.replay.sim_disk import SimDisk
-from circus.replay.sim_syncer import SimSyncer
+from circus.replay.sim.agenda import Agenda, Crash, PowerCut
+from circus.replay.sim.disk import SimDisk
+from circus.replay.sim.disk_weather import CALM, FAULTS, DiskWeather
+from circus.replay.sim.syncer import SimSyncer
 
 LOG_ID: Final = b"sixteen bytes..."
 SEGMENT_BYTES: Final = 8192

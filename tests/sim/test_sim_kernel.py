@@ -17,10 +17,10 @@ import pytest
 
 from circus.process.kernel import Child, Kernel, LinuxKernel, SpawnFailed
 from circus.process.launch import Launch
-from circus.replay.agenda import Agenda
-from circus.replay.sim_kernel import SimKernel
-from circus.replay.sim_kin import PIDS
-from circus.replay.truth import Fact, Misused, Signalled
+from circus.replay.checks.truth import Fact, Misused, Signalled
+from circus.replay.kernel.kernel import SimKernel
+from circus.replay.kernel.kin import PIDS
+from circus.replay.sim.agenda import Agenda
 
 END_MS_MAX: Final = 20_000
 ENV: Final = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}

@@ -15,11 +15,11 @@ import pytest
 
 from circus.process.kernel import Child, SpawnFailed
 from circus.process.launch import Launch
-from circus.replay.agenda import Agenda
-from circus.replay.sim_kernel import SimKernel
-from circus.replay.sim_kin import PIDS
-from circus.replay.sim_lives import FORK_REFUSED
-from circus.replay.sim_spawn import (
+from circus.replay.checks.truth import ClosedStdout, Fact, Forked, Ready
+from circus.replay.kernel.kernel import SimKernel
+from circus.replay.kernel.kin import PIDS
+from circus.replay.kernel.lives import FORK_REFUSED
+from circus.replay.kernel.spawn import (
     DIES_UNBORN,
     DIES_UNTOLD,
     EXEC_HANGS,
@@ -33,7 +33,7 @@ from circus.replay.sim_spawn import (
     TRACED,
     KernelWeather,
 )
-from circus.replay.truth import ClosedStdout, Fact, Forked, Ready
+from circus.replay.sim.agenda import Agenda
 
 SECOND: Final = 1_000_000_000
 

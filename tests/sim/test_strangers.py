@@ -19,10 +19,10 @@ from circus.bus.codec import Unintelligible, from_outside
 from circus.bus.events import CommandFinished
 from circus.bus.wire import Malformed, Request, encode_request, parse_request
 from circus.replay import wishes
-from circus.replay.agenda import Agenda
-from circus.replay.sim_clients import SimClient, garbled
-from circus.replay.sim_network import FAULTS, BusWeather
-from circus.replay.truth import Dropped, Fact, Noticed, Replied
+from circus.replay.checks.truth import Dropped, Fact, Noticed, Replied
+from circus.replay.sim.agenda import Agenda
+from circus.replay.sim.clients import SimClient, garbled
+from circus.replay.sim.network import FAULTS, BusWeather
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000

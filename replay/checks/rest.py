@@ -1,0 +1,247 @@
+"""Room: replay -- invariants 21, 22, 27 and 28 (RELIABILITY.md 4.3): rest, the end, fairness.
+
+Knows:     replay.checks.checkers, replay.checks.truth, replay.checks.witness, the vocabulary.
+Known by:  replay.checks.invariants (the list of all).
+Never:     asks a watcher what it wants: wishes are the commands, reality is the kernel.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from signal import SIGINT, SIGQUIT, SIGTERM
+from typing import TYPE_CHECKING, Any, Final
+
+from circus.bus import commands, events
+from circus.bus.record import Body, Record
+from circus.bus.values import CLIENT, CORE, NS_PER_SECOND, watcher_of
+from circus.replay.checks.checkers import Checker, Truth
+from circus.replay.checks.truth import Asked, CoreLost, Ended, Fact, Told
+from circus.replay.checks.witness import Watched
+
+if TYPE_CHECKING:
+    from circus.replay.world import World
+
+ENDING: Final = frozenset({int(SIGTERM), int(SIGINT), int(SIGQUIT)})
+SHUT_SLACK_NS: Final = 10 * NS_PER_SECOND
+LATE_NS_MAX: Final = NS_PER_SECOND // 20
+REACTION_NS_MAX: Final = 2 * NS_PER_SECOND
+REACTION_RECORDS_MAX: Final = 10_000
+PRESET_TIMERS: Final = ("age", "retry")  # what a watcher at rest may be waiting for
+UP: Final[Mapping[type[Body], bool]] = {
+    commands.WatcherStart: True, commands.WatcherRestart: True, commands.WatcherRetry: True,
+    commands.WatcherStop: False,
+}  # fmt: skip
+
+
+class Converged(Checker):
+    """When faults and commands stop, what runs is what was asked for."""
+
+    id = "I-CONV"
+    hears = (
+        *UP,
+        events.CommandFinished,
+        events.SlotWaiting,
+        events.SlotVacated,
+        commands.ProcessSpawn,
+        events.ArbiterStopping,
+        events.ArbiterConfigured,
+        events.WatcherStopped,
+    )
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._asked: dict[int, tuple[str, bool]] = {}
+        self._wish: dict[str, bool] = {}
+        self._waiting: dict[str, set[int]] = {}  # slots, by watcher
+        self._stopping = False
+
+    def recorded(self, record: Record) -> None:
+        body = record.body
+        if isinstance(body, commands.ProcessSpawn | events.SlotVacated):
+            self._waiting.get(record.actor, set()).discard(record.slot or 0)
+        elif isinstance(body, events.SlotWaiting):
+            self._waiting.setdefault(record.actor, set()).add(record.slot or 0)
+        elif isinstance(body, events.ArbiterStopping | events.ArbiterConfigured):
+            self._stopping = isinstance(body, events.ArbiterStopping)
+        else:
+            self._wished(record, body)
+
+    def _wished(self, record: Record, body: Any) -> None:
+        if isinstance(body, events.WatcherStopped):
+            watched = self.truth.watchers.of.get(record.actor)
+            if watched is not None and not watched.spec.respawn:
+                self._wish.pop(record.actor, None)  # It ended by itself, as it was meant to.
+        elif isinstance(body, events.CommandFinished):
+            asked = self._asked.pop(body.command, None)
+            if asked is not None and body.outcome in ("done", "failed"):
+                self._wish[asked[0]] = asked[1]
+        elif record.actor != record.to and record.to:
+            self._asked[record.seq] = (record.to, UP[type(body)])
+
+    def rested(self, world: World) -> None:
+        if world.ended is not None:
+            return
+        self.claim(world.core is not None and world.core.runtime.awake, "at rest without a core")
+        for watched in self.truth.watchers.of.values():
+            if not watched.removed:
+                self._judge(watched)
+
+    def _judge(self, watched: Watched) -> None:
+        address, phase = watched.address, watched.phase
+        runs = len(self.truth.workers.living.get(address, ()))
+        waits = len(self._waiting.get(address, ()))
+        number = watched.spec.numprocesses
+        story = f"{address} is {phase} with {runs} processes of {number}, {waits} waiting"
+        if phase == "stopped":
+            self.claim(runs == 0, story, address)
+        elif phase == "active" and watched.spec.respawn:
+            self.claim(runs + waits == number, story, address)
+        elif phase == "failed" or not watched.spec.respawn:
+            self.claim(runs <= number, story, address)
+        else:
+            self.claim(phase == "starting" and waits > 0, story, address)
+        wish = False if self._stopping else self._wish.get(address)
+        if wish is not None and watched.spec.respawn:
+            kept = phase in ("active", "starting", "failed") if wish else phase == "stopped"
+            self.claim(kept, f"{story}; the last wish was to {'run' if wish else 'stop'}", address)
+
+
+class Quiet(Checker):
+    """At rest, without input, nothing is said, done or changed: no flapping, no busy loop."""
+
+    id = "I-QUIET"
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._quiet = False
+
+    def recorded(self, record: Record) -> None:
+        if not self._quiet:
+            return
+        if _is_input(record):
+            self._quiet = False
+        else:
+            self.fail(f"{record.name} of {record.actor}, and nothing had happened", record.seq)
+
+    def happened(self, fact: Fact) -> None:
+        if isinstance(fact, Ended | Asked | CoreLost | Told):
+            self._quiet = False
+
+    def rested(self, world: World) -> None:
+        core = world.core
+        if world.ended is not None or core is None:
+            return
+        due = core.next_due()
+        self.claim(due is None or due > world.agenda.boot, f"the core spins: due at {due}")
+        self._quiet = True
+
+
+def _is_input(record: Record) -> bool:
+    """Whether the world has spoken, or a timer that was set before."""
+    body = record.body
+    if isinstance(body, events.TimerWoke):
+        return body.timer.partition(":")[0] in PRESET_TIMERS
+    return record.actor in (CLIENT, CORE)
+
+
+class Shutdown(Checker):
+    """Once asked to, the daemon ends within the longest grace, and no worker outlives it."""
+
+    id = "I-SHUT"
+    hears = (events.ArbiterStopping, events.ArbiterConfigured, Told, CoreLost)
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._asked = False
+        self._restart = True  # the time that is left counts from now
+        self._latest = 0
+        self._late = 0  # how long it has been too late, suspends and stalls not counted
+
+    def recorded(self, record: Record) -> None:
+        self._asked = isinstance(record.body, events.ArbiterStopping)
+        self._restart = True
+
+    def happened(self, fact: Fact) -> None:
+        if isinstance(fact, CoreLost):
+            self._restart = True
+        elif isinstance(fact, Told) and fact.report[0] == "os_signal" and fact.report[1] in ENDING:
+            self._asked = self._restart = True
+
+    def stepped(self, world: World) -> None:
+        if world.ended is not None:
+            left = [one for many in self.truth.workers.living.values() for one in many]
+            self.claim(
+                not left, f"the daemon has ended, and left running: {left}", max(left, default=0)
+            )
+        if not self._asked or world.ended is not None:
+            return
+        now = world.agenda.boot
+        if self._restart or world.core is None or any(one.killed for one in self._living()):
+            self._restart = False
+            self._latest = now + self._grace()
+        late = max(0, now - self._latest)
+        self._late = self._late + min(late, LATE_NS_MAX) if late else 0
+        self.claim(self._late <= SHUT_SLACK_NS, "the daemon was asked to end and has not")
+
+    def _living(self) -> list[Any]:
+        return [one for many in self.truth.workers.living.values() for one in many.values()]
+
+    def _grace(self) -> int:
+        graces = (one.spec.graceful_timeout for one in self.truth.watchers.of.values())
+        return max(graces, default=0)
+
+
+class Fair(Checker):
+    """However busy others are, an exit on record is answered by its watcher in bounded time."""
+
+    id = "I-FAIR"
+    hears = (
+        events.ProcessExited,
+        events.SlotVacated,
+        commands.ProcessSpawn,
+        events.WatcherRemoved,
+        events.InputSetAside,
+    )
+
+    def __init__(self, truth: Truth) -> None:
+        super().__init__(truth)
+        self._open: dict[int, Record] = {}  # exits by seq, oldest first
+        self._order: deque[Record] = deque()
+        self._first: Record | None = None
+        self._since = (0, 0)  # the first of them is that since this time and record
+
+    def recorded(self, record: Record) -> None:
+        body = record.body
+        if isinstance(body, events.ProcessExited):
+            if record.to and watcher_of(record.to):
+                self._open[record.seq] = record
+                self._order.append(record)
+        elif isinstance(body, events.WatcherRemoved):
+            self._open = {s: r for s, r in self._open.items() if r.to != body.address}
+        else:
+            self._open.pop(record.cause, None)
+
+    def stepped(self, world: World) -> None:
+        order = self._order
+        while order and order[0].seq not in self._open:
+            order.popleft()
+        if not order:
+            return
+        now, head = self.truth.attention.at(world), self.truth.records[-1].seq
+        first = order[0]
+        watched = self.truth.watchers.of.get(first.to or "")
+        if watched is None or watched.removed:
+            self._open.pop(first.seq)
+            return
+        if self._first is not first or world.core is None or not world.core.runtime.awake:
+            self._first, self._since = first, (now, head)
+        waited, passed = now - self._since[0], head - self._since[1]
+        if waited > REACTION_NS_MAX or passed > REACTION_RECORDS_MAX:
+            text = (
+                f"the exit of {first.spawn_id} waits for {first.to}: {waited} ns, {passed} records"
+            )
+            self.fail(text, first.spawn_id or 0)
+
+
+REST_CHECKERS = (Converged, Quiet, Shutdown, Fair)

@@ -1,0 +1,241 @@
+"""Room: replay -- one incarnation of the core, composed as arbiter.wiring composes the real one.
+
+Knows:     arbiter.runtime and everything that a composition root knows, minus sockets.
+Known by:  replay.world.
+Never:     replaces a production part by one of its own, except at the five seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import attr
+
+from circus.arbiter.launches import Launches
+from circus.arbiter.outcomes import Outcomes
+from circus.arbiter.projection import Projection
+from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.upkeep import Upkeep
+from circus.arbiter.verbs import Options
+from circus.bus import commands, events
+from circus.bus.cursor_errors import Damaged
+from circus.bus.ledger import SEGMENT_BYTES_MAX, Ledger
+from circus.bus.past import Past
+from circus.bus.record import Decision, Draft, Record
+from circus.bus.switchboard import Observer, Publisher
+from circus.bus.values import CLIENT
+from circus.process.reaper import Reaper
+from circus.replay.checks.edges import Edges
+from circus.replay.sim.agenda import Agenda, SimClock
+from circus.replay.sim.bus import SimBus, SimExchange, SimLink
+from circus.replay.sim.disk import SimDisk
+from circus.replay.sim.front import SimFront
+from circus.replay.sim.network import Network
+from circus.replay.sim.syncer import SimSyncer
+
+DIRECTORY: Final = "ledger"
+LOG_ID: Final = b"simulated ledger"
+VERSION: Final = "0.1.0"
+
+
+class MakeReaper(Protocol):
+    """How to make the reaper: production's, or a mutant's."""
+
+    def __call__(
+        self, link: SimLink, launch_of: Callable[[Record], Any],
+        say: Callable[[Sequence[Draft]], None], /,
+    ) -> Reaper: ...  # fmt: skip
+
+
+MakeExchange = Callable[[SimBus, int], SimExchange]
+
+
+class Silence:
+    """Nobody listens to the event stream."""
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """Losing it is allowed."""
+
+
+class Both:
+    """Counts what is published, and tells it to whoever listens."""
+
+    def __init__(self, tally: Publisher, stream: Publisher) -> None:
+        self._tally = tally
+        self._stream = stream
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """One after the other."""
+        self._tally.publish(frames, chains, first_seq)
+        self._stream.publish(frames, chains, first_seq)
+
+
+class Tally:
+    """Counts decisions of production code: each is a frame, appended and delivered by now."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self.decisions = 0
+        self._publisher = publisher
+
+    def publish(
+        self, frames: Sequence[tuple[int, bytes]], chains: Sequence[bytes], first_seq: int
+    ) -> None:
+        """They are in the ledger, and whom they concern has been sent them."""
+        self.decisions += len(frames)
+        self._publisher.publish(frames, chains, first_seq)
+
+
+@attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What outlives a core."""
+
+    agenda: Agenda
+    disk: SimDisk
+    bus: SimBus
+    network: Network
+    options: Options
+    secrets: Callable[[str], str]
+    boot_id: str
+    pid: int
+    configure: commands.ArbiterConfigure
+    segment_bytes_max: int = SEGMENT_BYTES_MAX
+    wake: Callable[[], None]
+    holed: Callable[[], None]
+    publisher: Publisher = attr.Factory(Silence)
+    make_reaper: MakeReaper = Reaper
+    make_exchange: MakeExchange = SimExchange
+
+
+class SimCore:
+    """One life of the core, from the first read of its ledger to a crash or a clean end."""
+
+    def __init__(self, around: Surroundings, link: SimLink, observer: Observer) -> None:
+        self.link = link
+        self.ended: int | None = None
+        self.alarm: int | None = None
+        self.safe = 0  # the seq up to which a client may be told that it is durable
+        self._ready = False
+        self._around = around
+        self._clock = SimClock(around.agenda)
+        self.ledger = Ledger.open(
+            DIRECTORY, around.disk, log_id=LOG_ID, now=self._clock.now(),
+            segment_bytes_max=around.segment_bytes_max,
+        )  # fmt: skip
+        self._edges = Edges(around.agenda.coverage)
+        self.past, self.projection, outcomes = self._recovered(observer)
+        self._rebase(self.past)
+        syncer = SimSyncer(around.agenda, around.disk)
+        self.ledger.attach(syncer)
+        self.front = SimFront(
+            around.network, self.ledger, self._clock, self.past.incarnation + 1, syncer
+        )
+        self.seed = around.agenda.chance.getrandbits(64)
+        self.runtime = Runtime(self._ports(), self.past, self.seed)
+        self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
+        self._edges.counting = True
+        switchboard = self.runtime.switchboard
+        switchboard.observers += [observer, self.projection, self._edges]
+        switchboard.watch(outcomes.observe, outcomes.watches)
+        self._begin()
+        self.front.serve(self.runtime, self.projection, outcomes, around.options)
+
+    @property
+    def incarnation(self) -> int:
+        """Which life this is."""
+        return self.runtime.switchboard.incarnation
+
+    def turn(self) -> None:
+        """One wake-up, as the engine has it."""
+        self.runtime.reaper.receive()
+        self.runtime.pump()
+        if self.front.receive():
+            self.runtime.pump()
+        if not self._ready and self.runtime.awake:
+            self._say_ready()
+        now = self._clock.now()
+        self.safe = self.upkeep.settle(now)
+        self.front.settle(self.safe, now)
+        if self.runtime.ended:
+            self.ended = 0
+            self._finish(self.ended)
+
+    def ask(self, draft: Draft) -> None:
+        """A client's command."""
+        self.runtime.submit(Decision(CLIENT, 0, (draft,)))
+
+    def next_due(self) -> int | None:
+        """When it should be woken though nobody tells it anything."""
+        boot = self._around.agenda.boot
+        timer, mail = self.runtime.next_due(), self._around.bus.next_due(self.incarnation, boot)
+        retry = self.upkeep.retry_due or None
+        dues = [
+            max(due, boot) for due in (timer, mail, retry, self.front.next_due()) if due is not None
+        ]
+        return min(dues, default=None)
+
+    def _ports(self) -> Ports:
+        around = self._around
+        launches = Launches(self.projection, around.secrets, {})
+        return Ports(
+            ledger=self.ledger,
+            clock=self._clock,
+            exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
+            publisher=Both(around.publisher, self.front.stream),
+            reaper=lambda say: around.make_reaper(self.link, launches.of, say),
+        )
+
+    def _rebase(self, past: Past) -> None:
+        if past.boot_id and past.boot_id != self._around.boot_id and past.last is not None:
+            past.timers.rebase(past.last.boot, self._clock.now().boot)
+
+    def _begin(self) -> None:
+        runtime = self.runtime
+        started = events.CoreStarted(
+            version=VERSION, pid=self._around.pid, keeper_pid=1, boot_id=self._around.boot_id,
+            host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
+        )  # fmt: skip
+        runtime.begin((Draft(started), *self._findings()))
+        runtime.configure(self._around.configure)
+
+    def _recovered(self, observer: Observer) -> tuple[Past, Projection, Outcomes]:
+        """As arbiter.wiring does it: folded from behind the last hole, if there is one."""
+        after = 0
+        while True:
+            projection, outcomes = Projection(), Outcomes()
+            observers = (observer, self._edges, projection, outcomes)
+            try:
+                return recover(self.ledger, observers, after), projection, outcomes
+            except Damaged as hole:
+                after = hole.lost_to
+                self._around.holed()
+
+    def _findings(self) -> list[Draft]:
+        found = self.ledger.recovered
+        cut = found.tail_cut
+        drafts = (
+            [] if cut is None else [Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes))]
+        )
+        return drafts + [
+            Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
+            for one in found.damaged
+        ]
+
+    def _say_ready(self) -> None:
+        self._ready = True
+        self.runtime.say((Draft(events.CoreReady()),))
+        self.link.send([("ready",)])
+        self.runtime.pump()
+
+    def _finish(self, code: int) -> None:
+        self.runtime.say((Draft(events.CoreStopped("asked to")),))
+        self.runtime.pump()
+        now = self._clock.now()
+        self.ledger.sync(now)
+        self.front.settle(self.ledger.head, now)
+        self.link.send([("stopping", code)])
+        self.link.flush()

@@ -1,0 +1,221 @@
+"""Room: replay -- the keeper of the simulated world: production's rules, looped by happenings.
+
+Knows:     process.keeping, process.children, replay.kernel.kernel, replay.sim.bus.
+Known by:  replay.world.
+Never:     decides: the rules and the children are the real ones, only what they see is simulated.
+
+As in the real loop, what has come is noted first; then a few of the core's requests are carried
+out and whatever is due is done; what is left waits for the next turn.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+
+from circus.process.children import Children
+from circus.process.core_child import CoreLife
+from circus.process.keeping import Keeping
+from circus.process.kernel import Kernel
+from circus.process.link import VERSION
+from circus.process.stop_plans import NOTHING_DUE
+from circus.replay.checks.truth import CoreLost, Fact, Noted, Obeyed, Settled, Told
+from circus.replay.kernel.kernel import MakeLives, SimKernel
+from circus.replay.kernel.lives import Lives
+from circus.replay.sim.agenda import Agenda
+from circus.replay.sim.bus import SimLink
+from circus.replay.sim.coverage import Coverage
+
+KEEPER_PID: Final = 1
+CORE_PID: Final = 1_000_000  # plus the count of starts: never a worker's
+NOTICE_DELAY_MAX: Final = 2_000_000
+
+Tell = Callable[[list[Sequence[Any]]], None]
+MakeChildren = Callable[[Kernel, Tell], Children]
+
+
+class Host(Protocol):
+    """What the keeper asks of the world."""
+
+    def happened(self, fact: Fact, /) -> None: ...
+    def core_due(self) -> None: ...
+    def core_killed(self) -> None: ...
+    def over(self, code: int, /) -> None: ...
+
+
+class SimCoreLife(CoreLife):
+    """The rules' view of a core that is an object of this world."""
+
+    __slots__ = ("_kill",)
+
+    def __init__(self, kill: Callable[[], None]) -> None:
+        super().__init__()
+        self.due = 0  # The first one is wanted at once.
+        self._kill = kill
+
+    def kill(self) -> None:
+        super().kill()
+        if self.up:
+            self._kill()
+
+
+class SimKeeper:
+    """Parent of everything in one boot. Implements process.keeping.Loop and the kernel's Agenda."""
+
+    def __init__(
+        self, agenda: Agenda, host: Host, make_children: MakeChildren,
+        make_lives: MakeLives = Lives,
+    ) -> None:  # fmt: skip
+        self.agenda = agenda
+        self.kernel = SimKernel(self, make_lives)
+        self.children = make_children(self.kernel, self.tell)
+        self.link: SimLink | None = None
+        self.core = SimCoreLife(host.core_killed)
+        self.keeping = Keeping(self, self.children, self.core)
+        self._host = host
+        self._starts = 0
+        self._inbox: deque[list[Sequence[Any]]] = deque()
+        self._readable: list[int] = []
+        self._alarm: int | None = None
+
+    # --- the core ---------------------------------------------------------------------------------
+
+    def connect(self, link: SimLink) -> int:
+        """A core has been started: its pid."""
+        self._starts += 1
+        self.core.begun(CORE_PID + self._starts)
+        self.link = link
+        self.tell([("hello", VERSION, KEEPER_PID, tuple(self.core.lost))])
+        return self.core.pid
+
+    def hear(self, operations: list[Sequence[Any]]) -> None:
+        """One message of the core. It stays in the link while earlier ones wait to be done."""
+        self._inbox.append(operations)
+        self._turn()
+
+    def lose_core(self, code: int | None, signum: int | None) -> None:
+        """The core has ended: once what it sent has been read, all is up to us."""
+        ended = partial(self._core_ended, code, signum)
+        if self.link is None:
+            self.agenda.later(0, ended)
+        else:
+            self.link.cut(ended)
+
+    def _core_ended(self, code: int | None, signum: int | None) -> None:
+        while self._inbox:
+            self.keeping.hear(self._inbox.popleft())
+        pid = self.core.pid
+        self.core.ended(code, signum)
+        self.disconnect()
+        self.keeping.core_ended(self.core, code, signum, self.agenda.boot)
+        if self.core.due is not None:
+            self._host.happened(CoreLost(pid))
+        self._turn()
+
+    # --- what the rules ask (process.keeping.Loop) ------------------------------------------------
+
+    @property
+    def linked(self) -> bool:
+        return self.link is not None
+
+    def tell(self, reports: list[Sequence[Any]]) -> None:
+        for report in reports:
+            self._host.happened(Told(report))
+        if self.link is not None:
+            self.link.tell(reports)
+
+    def keep_words(self, reports: list[Sequence[Any]]) -> None:
+        for report in reports:
+            self._host.happened(Noted(report))
+
+    def harden(self) -> None:
+        """Nothing here gains privileges."""
+
+    def disconnect(self) -> None:
+        self.link = None
+        self._inbox.clear()
+        self.keeping.unlinked(self.agenda.boot)
+
+    def start_core(self) -> None:
+        self._host.core_due()
+
+    def complain(self, text: str) -> None:
+        """To the terminal; nobody reads it here."""
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def receive_signal(self, signum: int) -> None:
+        """Somebody signals the daemon."""
+        self.keeping.signalled(signum, self.agenda.boot)
+        self._turn()
+
+    def turn(self) -> None:
+        """Woken because something is due."""
+        self._turn()
+
+    def _turn(self) -> None:
+        keeping = self.keeping
+        if self._inbox and not keeping.to_do:
+            keeping.hear(self._inbox.popleft())
+        few = keeping.take()
+        for operation in few:
+            self._host.happened(Obeyed(operation))
+        keeping.work(few)
+        code = keeping.attend(self.agenda.boot)
+        self._host.happened(Settled())
+        if code is not None:
+            self._host.over(code)
+        else:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Wake the loop when something is due; one alarm at a time, the earliest."""
+        boot = self.agenda.boot
+        due = boot if self._inbox else self.keeping.next_due(boot)
+        if due != NOTHING_DUE and (self._alarm is None or due < self._alarm):
+            self._alarm = due
+            self.agenda.later(due - boot, lambda: self._ring(due))
+
+    def _ring(self, due: int) -> None:
+        if self._alarm == due:
+            self._alarm = None
+            self._turn()
+
+    # --- what the kernel asks (its `Host` in the simulated kernel) --------------------------------------------
+
+    @property
+    def chance(self) -> random.Random:
+        return self.agenda.chance
+
+    @property
+    def coverage(self) -> Coverage:
+        return self.agenda.coverage
+
+    def moment(self) -> tuple[int, int]:
+        return self.agenda.moment()
+
+    def later(self, delay: int, happening: Callable[[], None]) -> None:
+        self.agenda.later(delay, happening)
+
+    def happened(self, fact: Fact) -> None:
+        self._host.happened(fact)
+
+    def readable(self, pidfd: int) -> None:
+        """epoll will show it, together with whatever else is readable by then."""
+        if not self._readable:
+            self.agenda.later(self.agenda.some(NOTICE_DELAY_MAX), self._notice)
+        self._readable.append(pidfd)
+
+    def child_ended(self) -> None:
+        """SIGCHLD: one bit."""
+        self.keeping.child_ended(self.agenda.boot)
+        self._set_alarm()
+
+    def _notice(self) -> None:
+        pidfds, self._readable = self._readable, []
+        self.agenda.chance.shuffle(pidfds)
+        self.children.notice(pidfds)
+        self._turn()
