@@ -184,7 +184,7 @@ class SimKeeper:
             self._alarm = None
             self._turn()
 
-    # --- what the kernel asks (its `Host` in the simulated kernel) --------------------------------------------
+    # --- what the kernel asks of its host ---------------------------------------------------------
 
     @property
     def chance(self) -> random.Random:
