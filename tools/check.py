@@ -16,7 +16,7 @@ from typing import Final
 BIN: Final = Path(sys.executable).parent
 ROOT: Final = Path(__file__).parent.parent
 
-# A short look at one road that is known to be clean; fresh seeds and a million steps are `make sim`.
+# A short look at one road that is known to be clean; fresh seeds by the million are `make sim`.
 SIM_SEED: Final = "20261123"
 SIM_STEPS: Final = "100000"
 
