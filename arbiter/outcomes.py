@@ -114,8 +114,16 @@ class Outcomes:
             del self._seq_of[outcome.key]
 
     def _abandon(self, address: str, seq: int) -> None:
-        """What was on its way to a watcher that is no more will not be answered by it."""
-        lost = [number for number, outcome in self._open.items() if outcome.to == address]
+        """What was on its way to a watcher that is no more will not be answered by it.
+
+        What it had accepted it ends itself, in the decision that removes it: that is the outcome,
+        and a client that was told "accepted" is never told "refused".
+        """
+        lost = [
+            number
+            for number, outcome in self._open.items()
+            if outcome.to == address and outcome.fact is None
+        ]
         for number in lost:
             refused = events.CommandRefused(number, "cannot carry out: the watcher was removed")
             self._fold(number, self._open[number], refused, seq)

@@ -31,6 +31,22 @@ ASKED: Final = tuple(
 ANSWERS: Final = (events.CommandAccepted, events.CommandRefused, events.CommandFinished)
 
 
+class KnownIds:
+    """The ids that commands came under: for a day an id means what it has meant."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Hashable, tuple[int, int]] = {}  # how many came before, and when
+
+    def comes_again(self, command: Record) -> bool:
+        """Whether the command comes under an id that must still be known; from now on it is."""
+        peer = command.peer or {}
+        key = (peer.get("uid", peer.get("address")), command.id)
+        count, (before, at) = len(self._ids), self._ids.get(key, (0, 0))
+        known = key in self._ids and count - before < IDS_MAX and command.at - at < ID_AGE_MAX
+        self._ids[key] = (count, command.at)
+        return known
+
+
 class OnceByCommand(Checker):
     """An accepted command is in the ledger before its reply; an id takes effect at most once."""
 
@@ -39,7 +55,7 @@ class OnceByCommand(Checker):
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
-        self._ids: dict[Hashable, tuple[int, int]] = {}  # how many came before, and when
+        self._ids = KnownIds()
         self._accepted: set[int] = set()
 
     def recorded(self, record: Record) -> None:
@@ -50,16 +66,8 @@ class OnceByCommand(Checker):
             if body.command >= record.seq:
                 self.fail(f"command {body.command} was accepted before it came", body.command)
             self._accepted.add(body.command)
-        elif record.actor == CLIENT:
-            self._entered(record)
-
-    def _entered(self, record: Record) -> None:
-        peer = record.peer or {}
-        key = (peer.get("uid", peer.get("address")), record.id)
-        count, (before, at) = len(self._ids), self._ids.get(key, (0, 0))
-        if key in self._ids and count - before < IDS_MAX and record.at - at < ID_AGE_MAX:
+        elif record.actor == CLIENT and self._ids.comes_again(record):
             self.fail(f"the id of command {record.seq} has been in the ledger before", record.seq)
-        self._ids[key] = (count, record.at)
 
     def happened(self, fact: Fact) -> None:
         assert isinstance(fact, Replied), fact
@@ -122,29 +130,37 @@ class OneOutcome(Checker):
 
 
 class SameAnswer(Checker):
-    """A second question under the same id gets the same answer."""
+    """A second question under the same id gets the same answer, as long as the id is known."""
 
     id = "I-IDEM"
-    hears = (Replied,)
+    hears = (*ASKED, Replied)
     AGAINST: Final = {
         "accepted": ("refused",), "finished": ("refused",), "refused": ("accepted", "finished"),
     }  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
-        self._answers: dict[tuple[str, bytes, str], tuple[int, bytes]] = {}
+        self._ids = KnownIds()
+        # By the id, then by who was told and at which stage.
+        self._answers: dict[bytes, dict[tuple[str, str], tuple[int, bytes]]] = {}
+
+    def recorded(self, record: Record) -> None:
+        if record.actor == CLIENT and not self._ids.comes_again(record):
+            assert isinstance(record.id, bytes), record
+            self._answers.pop(record.id, None)  # A new wish under an id that was forgotten.
 
     def happened(self, fact: Fact) -> None:
         assert isinstance(fact, Replied), fact
         if not fact.seq:
             return
         answer = (fact.seq, fact.content)
-        first = self._answers.setdefault((fact.client, fact.id, fact.phase), answer)
+        answers = self._answers.setdefault(fact.id, {})
+        first = answers.setdefault((fact.client, fact.phase), answer)
         if first != answer:
             text = f"{fact.client} asked again and got {answer}, it had been {first}"
             self.fail(text, fact.seq)
         for phase in self.AGAINST.get(fact.phase, ()):
-            if (fact.client, fact.id, phase) in self._answers:
+            if (fact.client, phase) in answers:
                 self.fail(f"{fact.client} was told {phase} and {fact.phase}", fact.seq)
 
 

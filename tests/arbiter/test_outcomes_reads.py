@@ -114,6 +114,26 @@ def test_a_removed_watcher_answers_nobody_so_its_removal_does() -> None:
     assert isinstance(stored.answers[0][0], events.CommandFinished)
 
 
+def test_what_a_watcher_has_accepted_is_not_refused_when_it_is_removed() -> None:
+    """
+    It ends its own commands as it goes, in the same decision: a retry hears that, before a crash
+    and after it.
+    """
+    outcomes = Outcomes()
+    told, waiting, again = Told(outcomes), Heard(until_finished=True), Heard()
+    told.born()
+    command = told.asked(b"k")
+    outcomes.wait(command, waiting.waiter)
+    told(events.CommandAccepted(command))
+    told(events.WatcherRemoved(WEB))
+    superseded = events.CommandFinished(command, "superseded")
+    seq = told(superseded)
+    outcomes.wait(command, again.waiter)
+
+    assert [(superseded, seq)] == waiting.answers
+    assert [(superseded, seq)] == again.answers
+
+
 def test_ids_are_remembered_for_a_day() -> None:
     """
     RELIABILITY.md, 1.4.

@@ -37,6 +37,7 @@ from circus.replay.checks.truth import (
 )
 
 SECOND: Final = 1_000_000_000
+HOUR: Final = 3600 * SECOND
 SPEC: Final = WatcherSpec(
     name="web", cmd="steady 1", args=("a",), backoff=SECOND // 10, max_retry=2, give_up=3,
     priority=1, graceful_timeout=SECOND,
@@ -108,6 +109,13 @@ def accepted(tale: Tale, command: int = 3) -> Tale:
 
 def finished(tale: Tale, command: int = 3) -> Tale:
     return tale.say(WEB, events.CommandFinished(command), cause=command, to="client")
+
+
+def two_days_under_one_id() -> Tale:
+    """An id is known for a day; the day after it is a new command's, and has its answer."""
+    tale = finished(accepted(asked()).fact(replied("accepted", 4, b"a")))
+    tale.say("client", commands.WatcherStop(), to=WEB, id=ID, peer={"uid": 7}, after=25 * HOUR)
+    return finished(accepted(tale, 6).fact(replied("accepted", 7, b"b")), 6)
 
 
 def replied(phase: str, seq: int, content: bytes) -> Replied:
@@ -299,6 +307,7 @@ HONEST: Final[Sequence[Callable[[], Tale]]] = (
     lambda: asked(deadline=SECOND).say(
         WEB, events.CommandRefused(3, "cannot"), cause=3, to="client"
     ),
+    two_days_under_one_id,
     lambda: spawned(short_life(spawned(running(two_watchers())))),
     lambda: armed(SECOND),
     lambda: started(("steady", "1", "a")),
