@@ -91,32 +91,38 @@ TROUBLES: Final[Mapping[str, Callable[[Agenda, Stops], None]]] = {
 
 
 class Stops:
-    """The core's SIGSTOP: whoever wants to give it a turn asks here first."""
+    """The core's SIGSTOP: whoever wants to give it a turn asks here first.
+
+    A stop is as long in suspends as without them, so it is kept in the time that the machine has
+    been awake. Of two that overlap the one that ends later counts.
+    """
 
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
-        self.until = 0  # boot ns; a time that is past: it runs
-        self._waiting = False
+        self._until = 0  # ns awake; a time that is past: it runs
+        self._promised = 0  # until when whoever was held is to be called
+
+    @property
+    def until(self) -> int:
+        """Boot ns; a time that is past: it runs."""
+        return self._until + self._agenda.slept
 
     def stop(self, duration: int) -> None:
-        """From now on, for so long."""
-        self.until = self._agenda.boot + duration
+        """From now on, for so long at least."""
+        self._until = max(self._until, self._agenda.awake + duration)
         self._agenda.coverage.faults["core.stopped"] += 1
 
     def holds(self, turn: Happening) -> bool:
         """True while the core is stopped: `turn` is called when it is not any more."""
-        left = self.until - self._agenda.boot
+        left = self._until - self._agenda.awake
         if left <= 0:
             return False
-        if not self._waiting:
-            self._waiting = True
-            self._agenda.later(left, lambda: self._release(turn))
+        if self._promised != self._until:
+            # An older promise, to a core that is gone or for a shorter stop, asks again in vain.
+            self._promised = self._until
+            self._agenda.later(left, turn)
         return True
 
     def forget(self) -> None:
         """The core is gone, and so is its being stopped."""
-        self.until = 0
-
-    def _release(self, turn: Happening) -> None:
-        self._waiting = False
-        turn()
+        self._until = 0

@@ -120,6 +120,7 @@ class SimCore:
         self.alarm: int | None = None
         self.safe = 0  # the seq up to which a client may be told that it is durable
         self._ready = False
+        self._looked = 0  # boot ns of the beginning of the latest turn
         self._around = around
         self._clock = SimClock(around.agenda)
         self.ledger = Ledger.open(
@@ -151,6 +152,7 @@ class SimCore:
 
     def turn(self) -> None:
         """One wake-up, as the engine has it."""
+        self._looked = self._around.agenda.boot
         self.runtime.reaper.receive()
         self.runtime.pump()
         if self.front.receive():
@@ -169,9 +171,13 @@ class SimCore:
         self.runtime.submit(Decision(CLIENT, 0, (draft,)))
 
     def next_due(self) -> int | None:
-        """When it should be woken though nobody tells it anything."""
+        """When it should be woken though nobody tells it anything.
+
+        Time passes within a turn that waits for a disk: mail that has come meanwhile is due.
+        """
         boot = self._around.agenda.boot
-        timer, mail = self.runtime.next_due(), self._around.bus.next_due(self.incarnation, boot)
+        mail = self._around.bus.next_due(self.incarnation, self._looked)
+        timer = self.runtime.next_due()
         retry = self.upkeep.retry_due or None
         dues = [
             max(due, boot) for due in (timer, mail, retry, self.front.next_due()) if due is not None

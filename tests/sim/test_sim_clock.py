@@ -11,8 +11,11 @@ from functools import partial
 
 import pytest
 
+from circus.bus.routing import WORLD
 from circus.replay.sim.agenda import Agenda, Crash, PowerCut, SimClock
+from circus.replay.sim.bus import BUS_LATE_MAX, SWITCHBOARD, SimBus, SimExchange
 from circus.replay.sim.clock import FAULTS, ClockWeather, Stops, trouble_clocks
+from circus.replay.world import Cast, World
 
 SECOND = 1_000_000_000
 
@@ -95,6 +98,83 @@ def test_a_stopped_core_gets_its_turn_when_it_goes_on() -> None:
     assert [until] == turns
     turn()
     assert 2 == len(turns)
+
+
+class Stopped:
+    """A core that asks for a turn at once, and is told when it may go on."""
+
+    def __init__(self) -> None:
+        self.agenda = Agenda(1)
+        self.began = self.agenda.boot
+        self.stops = Stops(self.agenda)
+        self.turns: list[int] = []
+
+    def turn(self) -> None:
+        if not self.stops.holds(self.turn):
+            self.turns.append(self.agenda.boot - self.began)
+
+    def first_turn(self) -> int:
+        """How long it took until the core had a turn, ns; it is held exactly until then."""
+        while not self.turns:
+            happening = self.agenda.advance()
+            assert happening is not None, "nobody wakes the core"
+            happening()
+        assert self.stops.until == self.began + self.turns[0]
+        return self.turns[0]
+
+
+@pytest.mark.parametrize("second", [1, 4, 9])
+def test_of_two_stops_that_overlap_the_one_that_ends_later_counts(second: int) -> None:
+    """The core runs again when it is said to run again, whichever stop came last."""
+    core = Stopped()
+    core.stops.stop(5 * SECOND)
+    core.turn()
+    core.stops.stop(second * SECOND)
+
+    assert max(5, second) * SECOND == core.first_turn()
+
+
+def test_a_suspend_puts_off_the_end_of_a_stop_and_the_turn_that_follows_it() -> None:
+    """Who would send the SIGCONT sleeps, too."""
+    core = Stopped()
+    core.stops.stop(5 * SECOND)
+    core.turn()
+    core.agenda.suspend(60 * SECOND)
+
+    assert 65 * SECOND == core.first_turn()
+
+
+def test_a_core_that_is_stopped_for_less_than_the_dead_one_before_it_goes_on_in_time() -> None:
+    """What was promised to the dead one is no promise to this one."""
+    core = Stopped()
+    core.stops.stop(20 * SECOND)
+    core.turn()
+    core.stops.forget()
+    core.stops.stop(2 * SECOND)
+    core.turn()
+
+    assert 2 * SECOND == core.first_turn()
+
+
+def test_mail_that_comes_while_a_turn_waits_for_the_disk_wakes_the_core() -> None:
+    """Time passes within a turn: what has come meanwhile has nobody else to say so."""
+    buses: list[SimBus] = []
+
+    def exchange(bus: SimBus, incarnation: int) -> SimExchange:
+        buses.append(bus)
+        return SimExchange(bus, incarnation)
+
+    world = World(1, Cast(make_exchange=exchange))
+    world.configure([])
+    world.settle()
+    core, bus = world.core, buses[-1]
+    assert core is not None
+    core.turn()
+    bus.prompt, bus.late = False, 1.0
+    bus.post(WORLD, SWITCHBOARD, core.incarnation, ())
+    world.agenda.pause(BUS_LATE_MAX)
+
+    assert world.agenda.boot == core.next_due()
 
 
 @pytest.mark.parametrize("crash", [Crash, PowerCut])
