@@ -239,8 +239,7 @@ def _go_on(state: State, *, warm: bool) -> Drafts:
             # What it was to start has been removed meanwhile; others may wait behind it.
             drafts = [_started(number), *_end_if_done(state, number, job)]
             return [*drafts, Draft(c.Continue(), ARBITER)]
-        if job.body is not None and not job.waiting and job.asker is not None:
-            # All that it was still to send for has been removed meanwhile.
+        if job.is_bereft:
             return [_end(number, job), Draft(c.Continue(), ARBITER)]
     return []
 
@@ -255,7 +254,7 @@ def _go_on_with(state: State, number: int, job: Job, body: Command, *, warm: boo
     if sent == len(keys):
         if job.configures:
             drafts.append(_started(number))
-        if sum(bool(other.todo) or other.configures for other in state.jobs.values()) > 1:
+        if sum(other.has_more for other in state.jobs.values()) > 1:
             drafts.append(Draft(c.Continue(), ARBITER))
     return drafts
 

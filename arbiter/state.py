@@ -66,6 +66,17 @@ class Job:
     configures: bool = False
     kind: str = ""  # `add` and `configure` answer in another form
 
+    @property
+    def is_bereft(self) -> bool:
+        """All that it was still to send for has been removed: only its end is left to be told."""
+        asked = self.body is not None and self.asker is not None
+        return asked and not self.todo and not self.waiting
+
+    @property
+    def has_more(self) -> bool:
+        """Whether it waits for its turn to go on."""
+        return bool(self.todo) or self.configures or self.is_bereft
+
 
 @mutable
 class Successor:

@@ -111,7 +111,7 @@ def never_ran(plan: Plan, wid: int, slot: Slot, body: Any) -> None:
 
 
 def _dropped(plan: Plan, wid: int, slot: Slot) -> None:
-    """What did not come is not tried again: a reload has already asked for another in its place."""
+    """What did not come is not tried again: a reload has asked for others, enough without it."""
     plan.vacate(wid, slot)
     _carry_on(plan)
 
@@ -140,6 +140,9 @@ def woke_to_retry(plan: Plan, wid: int, slot: Slot) -> None:
     """The pause is over."""
     if not plan.runs():
         plan.vacate(wid, slot)
+        return
+    if plan.is_spare(slot):
+        _dropped(plan, wid, slot)
         return
     plan.leave(slot)
     plan.spawn(wid, slot.attempt + 1)

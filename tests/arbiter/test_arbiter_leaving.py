@@ -69,6 +69,23 @@ def test_what_was_to_be_started_and_is_removed_meanwhile_is_waited_for_no_more()
     daemon.check_fold()
 
 
+def test_jobs_whose_watcher_is_removed_meanwhile_end_behind_one_that_has_work() -> None:
+    """What is sent last wakes them: they have nothing of their own to wait for."""
+    daemon = Daemon()
+    daemon.tell(configuration(spec("a"), spec("b"), warmup_delay=S))
+    daemon.answer_all()
+    before = daemon.tell(c.ArbiterReload(("b",)))
+    bereft = [daemon.tell(c.ArbiterReload(("a",))), daemon.tell(c.ArbiterRestart(("a",)))]
+    daemon.tell(c.ArbiterRemove("a"))
+    daemon.answer_all()
+    while daemon.timers:
+        daemon.wake()
+        daemon.answer_all()
+    assert {"done"} == {daemon.finished[job].outcome for job in (before, *bereft)}
+    assert daemon.state.jobs == {}
+    daemon.check_fold()
+
+
 def test_the_start_of_one_configuration_does_not_end_anothers() -> None:
     """Two at once: each has its own end."""
     daemon = Daemon()

@@ -329,3 +329,22 @@ def test_an_old_spawn_that_fails_while_its_replacement_comes_is_not_tried_again(
         assert "done" == driver.finished[reload].outcome
         assert 1 == len(driver.live) == len(driver.state.slots)
         driver.check_fold()
+
+
+def test_a_slot_that_has_waited_through_a_reload_that_was_given_up_stays_empty() -> None:
+    """The old ones and those that came are enough; the surplus goes when its pause is over."""
+    driver = started(numprocesses=4, max_retry=-1, backoff=S)
+    driver.exit(oldest(driver), after=S)
+    driver.spawn_failed()
+    driver.tell(c.WatcherReload())
+    driver.spawned()
+    driver.spawn_failed()
+    driver.spawned()
+    assert 5 == len(driver.live)
+
+    driver.wake()
+
+    assert not driver.asked
+    driver.rest()
+    assert 4 == len(driver.live) == len(driver.state.slots)
+    driver.check_fold()
