@@ -102,7 +102,14 @@ class Backoff(Checker):
         if place.pause != record.cause and ended is not None and ended.slot == record.slot:
             self._count(ended, watched, short=False)
             place.short = 0  # It took the place of one that had lived.
+        elif cause is not None and self._was_called_off(cause, record):
+            place.short = 0
         place.earliest = 0
+
+    def _was_called_off(self, cause: Record, record: Record) -> bool:
+        """It takes the place of one that was asked to end, and then had never been there."""
+        failed = isinstance(cause.body, events.ProcessSpawnFailed | events.ProcessNeverRun)
+        return failed and cause.slot == record.slot and cause.spawn_id in self._stopping
 
     def _attempted(self, record: Record, spec: WatcherSpec, attempts: int) -> None:
         """So many have failed, and there is to be another one."""

@@ -148,6 +148,18 @@ def two_short_lives() -> Tale:
     return short_life(spawned(short_life(spawned(running(two_watchers())))))
 
 
+def two_short_lives_and_a_kill_between() -> Tale:
+    """What was asked to end, and then could not even be started, forgives as an end does."""
+    tale = spawned(short_life(spawned(running(two_watchers()))))
+    here = _at(tale.seq)
+    tale.say(WEB, events.SlotStopping("kill"), slot=1, spawn_id=here["spawn_id"])
+    failed = events.ProcessSpawnFailed("exec", 13, "no")
+    tale.say("reaper", failed, cause=here["spawn_id"], **here)
+    spawn = commands.ProcessSpawn(DIGEST)
+    tale = short_life(tale.say(WEB, spawn, cause=tale.seq, to="reaper", slot=1))
+    return tale.say(WEB, spawn, cause=tale.seq - 1, to="reaper", slot=1)
+
+
 def running(tale: Tale) -> Tale:
     return tale.say(WEB, events.WatcherStarting()).say(WEB, events.WatcherStarted())
 
@@ -309,6 +321,7 @@ HONEST: Final[Sequence[Callable[[], Tale]]] = (
     ),
     two_days_under_one_id,
     lambda: spawned(short_life(spawned(running(two_watchers())))),
+    two_short_lives_and_a_kill_between,
     lambda: armed(SECOND),
     lambda: started(("steady", "1", "a")),
     lambda: sent_for(WEB, LOW),
