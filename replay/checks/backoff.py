@@ -102,14 +102,9 @@ class Backoff(Checker):
         if place.pause != record.cause and ended is not None and ended.slot == record.slot:
             self._count(ended, watched, short=False)
             place.short = 0  # It took the place of one that had lived.
-        elif cause is not None and self._was_called_off(cause, record):
+        elif cause is not None and _called_off(cause, record, self._stopping):
             place.short = 0
         place.earliest = 0
-
-    def _was_called_off(self, cause: Record, record: Record) -> bool:
-        """It takes the place of one that was asked to end, and then had never been there."""
-        failed = isinstance(cause.body, events.ProcessSpawnFailed | events.ProcessNeverRun)
-        return failed and cause.slot == record.slot and cause.spawn_id in self._stopping
 
     def _attempted(self, record: Record, spec: WatcherSpec, attempts: int) -> None:
         """So many have failed, and there is to be another one."""
@@ -210,6 +205,12 @@ class Armed(NamedTuple):
     seq: int
     due: int
     bound: str
+
+
+def _called_off(cause: Record, record: Record, stopping: set[int]) -> bool:
+    """Whether it takes the place of one that was asked to end, and then could not be started."""
+    failed = isinstance(cause.body, events.ProcessSpawnFailed | events.ProcessNeverRun)
+    return failed and cause.slot == record.slot and cause.spawn_id in stopping
 
 
 def _pause_of_spawn(spec: WatcherSpec, attempt: int) -> int:

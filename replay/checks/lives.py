@@ -122,12 +122,12 @@ class Max(Checker):
 
 
 def _overlaps(watched: Watched, body: commands.WatcherReload | commands.WatcherSet) -> bool:
-    """Whether old processes stay until the new ones run."""
+    """Whether old processes may stay until the new ones run; `send_hup` may change till then."""
     if watched.spec.singleton:
         return False
     if isinstance(body, commands.WatcherSet):
         return any(OPTIONS[name].metadata["change"] is Change.RELOAD for name in body.options)
-    return body.graceful and not body.sequential and not watched.spec.send_hup
+    return body.graceful and not body.sequential
 
 
 class Single(Checker):
