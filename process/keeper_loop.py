@@ -27,6 +27,8 @@ from circus.process.stop_plans import NOTHING_DUE
 WAKE_BYTES_MAX: Final = 4096
 # Of a thousand deaths the core hears while the rest is still being looked at.
 EVENTS_MAX: Final = 64
+# In churn the news of this turn and the answers of its few operations wake the core once.
+WORTH_WAITING_FOR: Final = 8
 FIRST_FD: Final = 3
 # With the default of 700 it looks at every process while some of them wait to be spawned.
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 50)
@@ -92,9 +94,10 @@ class KeeperLoop:
     def _turn(self) -> int | None:
         """Everything that is ready, then everything that is due."""
         self._note(self._kernel.epoll.poll(self._timeout(), EVENTS_MAX))
-        if self._link is not None:
-            self._flush(self._link)  # who has died is told before anything else is done
-        self._keeping.work(self._keeping.take())
+        few = self._keeping.take()
+        if self._link is not None and not 0 < len(few) < WORTH_WAITING_FOR:
+            self._flush(self._link)  # who has died is told before much else is done
+        self._keeping.work(few)
         code = self._keeping.attend(_boot())
         if self._link is not None:
             self._flush(self._link)
