@@ -25,6 +25,7 @@ from bench.readback import LedgerWrong
 from bench.stage import Figures, Item, Run, keep_folder, opened
 
 ROUNDS: Final = 3
+FLAGS: Final = {"--help", "--names", "--toy"}
 # What may go wrong with one contestant and must not end the others' measuring.
 FAULTS: Final = (
     contestants.CannotMeasure, LedgerWrong, OSError, AssertionError, subprocess.SubprocessError,
@@ -34,9 +35,9 @@ FAULTS: Final = (
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """0 if every ledger added up and every run of ours was measured."""
-    if "--names" in arguments:
-        print("\n".join(item.name for item in items.ALL))
-        return os.EX_OK
+    answered = _answered(arguments)
+    if answered is not None:
+        return answered
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_TEMPFAIL))  # everything is ended then
     toy = "--toy" in arguments
     rounds = int(environ.get("ROUNDS", "1" if toy else str(ROUNDS)))
@@ -65,6 +66,22 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         head = report.surroundings(_command(environ), rounds)
         report.write_page(report.document(outcome, notes, head))
     return int(bool(wrong))
+
+
+def _answered(arguments: Sequence[str]) -> int | None:
+    """The exit code, if there is nothing to measure: a question, or an argument of another tool."""
+    unknown = sorted(set(arguments) - FLAGS)
+    if unknown:
+        known = ", ".join(sorted(FLAGS))
+        sys.stderr.write(f"cannot use {' '.join(unknown)}: say {known} or nothing\n")
+        return os.EX_USAGE
+    if "--help" in arguments:
+        print(__doc__)
+        return os.EX_OK
+    if "--names" in arguments:
+        print("\n".join(item.name for item in items.ALL))
+        return os.EX_OK
+    return None
 
 
 def _means(name: str, item: Item) -> bool:

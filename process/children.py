@@ -162,10 +162,12 @@ class Children:
         What a worker leaves behind is re-parented to us before its end is shown, so without
         strangers among our children there is nothing, and one look serves the batch.
         """
-        ended, self._ended = self._ended, []
-        if ended and not self._kernel.strangers(self._by_pid):
-            for held in ended:
+        if not self._ended:
+            return
+        if not self._kernel.strangers(self._by_pid):
+            for held in self._ended:
                 held.alone = True
+        self._ended.clear()
 
     def tell_exits(self) -> None:
         """Report every end that the present core has not been told."""

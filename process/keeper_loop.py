@@ -95,7 +95,8 @@ class KeeperLoop:
         """Everything that is ready, then everything that is due."""
         self._note(self._kernel.epoll.poll(self._timeout(), EVENTS_MAX))
         few = self._keeping.take()
-        if self._link is not None and not 0 < len(few) < WORTH_WAITING_FOR:
+        is_little = 0 < len(few) < WORTH_WAITING_FOR
+        if self._link is not None and not is_little:
             self._flush(self._link)  # who has died is told before much else is done
         self._keeping.work(few)
         code = self._keeping.attend(_boot())

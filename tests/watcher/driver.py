@@ -189,3 +189,17 @@ class Driver:
             for own in said:
                 state = core.evolve(state, own)
         assert state == self.state
+
+
+def started(**options: Any) -> Driver:
+    """A watcher that is active with all its processes."""
+    driver = Driver(**options)
+    driver.tell(c.WatcherStart())
+    driver.run()
+    assert "active" == driver.state.status
+    return driver
+
+
+def oldest(driver: Driver) -> int:
+    """The spawn_id of its oldest living process."""
+    return next(iter(driver.live))

@@ -15,19 +15,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import Driver
+from driver import Driver, started
 
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.values import NS_PER_SECOND as S
-
-
-def started(**options: object) -> Driver:
-    driver = Driver(**options)
-    driver.tell(c.WatcherStart())
-    driver.run()
-    assert driver.state.status == "active"
-    return driver
 
 
 def test_a_start_fills_every_slot_and_answers_the_pids() -> None:

@@ -19,26 +19,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import CHANCE, Driver
+from driver import CHANCE, Driver, oldest, started
 
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Body, Draft
 from circus.bus.values import NS_PER_SECOND as S
 from circus.watcher import core
-
-
-def started(**options: Any) -> Driver:
-    driver = Driver(**options)
-    driver.tell(c.WatcherStart())
-    driver.run()
-    assert "active" == driver.state.status
-    return driver
-
-
-def oldest(driver: Driver) -> int:
-    return next(iter(driver.live))
-
 
 # --- input that changes nothing -------------------------------------------------------------------
 

@@ -12,27 +12,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from signal import SIGHUP, SIGKILL, SIGTERM
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import Driver
+from driver import started
 
 from circus.bus import commands as c
 from circus.bus.record import Draft
 from circus.bus.values import NS_PER_SECOND as S
 
 CROWD = 600  # more than two decisions can carry
-
-
-def started(**options: Any) -> Driver:
-    driver = Driver(**options)
-    driver.tell(c.WatcherStart())
-    driver.run()
-    assert "active" == driver.state.status
-    return driver
 
 
 # --- crowds ---------------------------------------------------------------------------------------

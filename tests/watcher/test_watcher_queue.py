@@ -10,30 +10,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from signal import SIGTERM
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from driver import Driver
+from driver import Driver, oldest, started
 
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Command
 from circus.bus.values import NS_PER_SECOND as S
-
-
-def started(**options: Any) -> Driver:
-    driver = Driver(**options)
-    driver.tell(c.WatcherStart())
-    driver.run()
-    assert "active" == driver.state.status
-    return driver
-
-
-def oldest(driver: Driver) -> int:
-    return next(iter(driver.live))
 
 
 @pytest.mark.parametrize("command", [c.WatcherIncr(), c.WatcherSet({"numprocesses": 3})])
