@@ -73,15 +73,24 @@ def _went_on(state: State, record: Record, body: Any) -> None:
     verb, key = job.waiting.pop(int(child), (c.WatcherStart, ""))
     job.failed = job.failed or outcome == "failed"
     _answered(state, verb, key)
-    if job.asker is None and not job.todo and not job.waiting and not job.configures:
+    if job.is_untold:
         state.jobs.pop(job_of(record))
 
 
 def _answered(state: State, verb: type[Command], key: str) -> None:
     if verb is c.WatcherRemove and key not in state.successors:
         state.entries.pop(key, None)
-        for job in state.jobs.values():
-            job.todo.pop(key, None)
+        _drop_from_jobs(state, key)
+
+
+def _drop_from_jobs(state: State, key: str) -> None:
+    """No job has anything to send to this watcher any more; some may be at their end by that."""
+    waiting = [number for number, job in state.jobs.items() if job.todo]
+    for number in waiting:
+        job = state.jobs[number]
+        job.todo.pop(key, None)
+        if job.is_untold:
+            del state.jobs[number]
 
 
 def _moves(state: State, body: Body) -> bool:
@@ -145,8 +154,7 @@ def _asked(state: State, record: Record, body: Any) -> None:
         state.warmup = 0
     if isinstance(body, c.WatcherRemove):
         entry.leaving = True
-        for other in state.jobs.values():
-            other.todo.pop(key, None)  # It answers nobody any more.
+        _drop_from_jobs(state, key)  # It answers nobody any more.
     elif isinstance(body, c.WatcherStop):
         entry.halted = entry.halted or number != state.quit
     elif isinstance(body, c.WatcherStart | c.WatcherRestart):

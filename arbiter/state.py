@@ -73,6 +73,12 @@ class Job:
         return asked and not self.todo and not self.waiting
 
     @property
+    def is_untold(self) -> bool:
+        """At its end, and nobody waits to hear of it: a signal asked, not a client."""
+        asked = self.asker is not None
+        return not (asked or self.todo or self.waiting or self.configures)
+
+    @property
     def has_more(self) -> bool:
         """Whether it waits for its turn to go on."""
         return bool(self.todo) or self.configures or self.is_bereft

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGTERM
 
 import pytest
 
@@ -164,6 +164,22 @@ def test_a_start_of_which_nothing_is_left_is_done_when_its_turn_comes() -> None:
     assert start not in daemon.finished
     daemon.wake()
     assert daemon.finished[start].outcome == "done"
+    daemon.check_fold()
+
+
+def test_a_reload_by_signal_of_which_nothing_is_left_is_forgotten() -> None:
+    """Nobody asked, so nobody is told; a job that stays would be folded and kept for ever."""
+    daemon = Daemon()
+    daemon.tell(configuration(spec("a"), spec("b"), warmup_delay=S, source="library"))
+    daemon.answer_all()
+    daemon.wake()
+    daemon.answer_all()
+    daemon.tell(e.SignalReceived(SIGHUP), actor="core", id=None)
+    daemon.answer()
+    assert 1 == len(daemon.state.jobs)
+    daemon.tell(c.ArbiterRemove("b"))
+    daemon.answer_all()
+    assert {} == daemon.state.jobs
     daemon.check_fold()
 
 

@@ -199,6 +199,23 @@ def test_an_actor_that_fails_is_folded_again_from_the_ledger(opened: Open) -> No
     assert only.runtime.host.actors[address].state is not None
 
 
+def test_a_removed_watchers_timers_wake_nobody(opened: Open) -> None:
+    """What it has armed is over with it, live as in recovery: nobody is there to answer."""
+    only = opened()
+    only.settle()
+    aged = WatcherSpec(name="web", cmd="x", max_age=60)
+    only.runtime.command(ARBITER, commands.ArbiterConfigure((to_data(aged),), {"warmup_delay": 0}))
+    only.runtime.pump()
+    only.reaper.obey()
+    only.runtime.pump()
+    assert only.runtime.next_due() is not None
+    only.runtime.command(ARBITER, commands.ArbiterRemove("web", nostop=True))
+    only.runtime.pump()
+
+    assert [ARBITER] == list(only.runtime.host.actors)
+    assert only.runtime.next_due() is None
+
+
 def told(ledger: Ledger) -> list[Record]:
     from circus.bus.codec import records_of
 
