@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import click
-
 from circus.bus.cursor_errors import CursorError
 from circus.bus.follow import ReadRefused
 from circus.bus.record import ENVELOPE_KEYS, Record, fields_of
@@ -25,7 +23,8 @@ from circus.bus.subscribe import subscribe
 from circus.bus.values import NS_PER_MS, NS_PER_SECOND
 from circus.bus.wire import Malformed
 from circus.ctl_output import as_json, plain
-from circus.ctl_target import Target
+from circus.ctl_target import EXIT_REFUSED, CannotTell, Target
+from circus.ctl_values import BadValue
 
 NOW: Final = "now"
 # Bookkeeping that a person rarely asks for; it is in the record and in --json.
@@ -41,10 +40,10 @@ NAMES: Final = {"rusage": "cpu"}  # of which only the time is told
 SIGNALS: Final = frozenset({"signal", "signum", "stop_signal"})
 
 
-class CannotFollow(click.ClickException):
+class CannotFollow(CannotTell):
     """The record cannot be read from there; the text says why and what to do."""
 
-    exit_code = 3
+    exit_code = EXIT_REFUSED
 
 
 def show_events(target: Target, *, after: str | None, watcher: str | None, follow: bool) -> int:
@@ -81,7 +80,7 @@ def reading_errors() -> Generator[None]:
     except ReadRefused as error:
         raise CannotFollow(f"cannot read the record: {error}") from error
     except Malformed as error:
-        raise click.ClickException(str(error)) from error
+        raise CannotTell(str(error)) from error
 
 
 def _start(after: str | None, *, follow: bool) -> int | None:
@@ -90,7 +89,7 @@ def _start(after: str | None, *, follow: bool) -> int | None:
     if after == NOW:
         return None
     if not (after.isascii() and after.isdigit()):
-        raise click.UsageError(f"cannot begin after {after!r}: give a number, 0 or now")
+        raise BadValue(f"cannot begin after {after!r}: give a number, 0 or now")
     return int(after)
 
 

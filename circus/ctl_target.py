@@ -1,30 +1,40 @@
-"""Room: front -- which daemon circusctl means, and the flags that say so before or after a command.
+"""Room: front -- which daemon circusctl means, one question to it, and its answer in words.
 
-Knows:     circus.client, circus.places (the daemons that run).
-Known by:  circus.circusctl, circus.ctl_commands.
-Never:     knows what a command does.
+Knows:     circus.client, circus.places (the daemons that run), circus.ctl_output.
+Known by:  circus.circusctl, circus.ctl_commands, circus.ctl_events, circus.ctl_why.
+Never:     knows what a command does, imports click.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import sys
+from typing import Any, Final
 
-import click
+from circus.client import TIMEOUT_SECONDS, Client
+from circus.ctl_output import Body, Show, as_json, plain
 
-from circus.client import Client
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 3
 
 
-class NoDaemon(click.ClickException):
+class CannotTell(Exception):
+    """The command ends without an answer; the text says why and what to do."""
+
+    exit_code = EXIT_FAILED
+
+
+class NoDaemon(CannotTell):
     """There is none, or there are several: the text lists them. A question of usage."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
 
 class Target:
     """What the flags said, and the client made from it when it is needed."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float = TIMEOUT_SECONDS) -> None:
         self.state_dir: str | None = None
         self.endpoint: str | None = None
         self.timeout = timeout
@@ -49,37 +59,6 @@ class Target:
             self._client.close()
 
 
-def flags() -> list[click.Option]:
-    """The flags that stand before or after the command: the later one counts."""
-    return [
-        click.Option(
-            ["--state-dir"], metavar="DIR", expose_value=False, callback=_note,
-            help="The daemon's state directory.",
-        ),
-        click.Option(
-            ["--endpoint"], metavar="E", expose_value=False, callback=_note,
-            help="The daemon's control endpoint, such as ipc:///run/circus/web/ctl.sock.",
-        ),
-        click.Option(
-            ["--timeout"], type=float, metavar="S", expose_value=False, callback=_note,
-            help="Seconds to wait for an answer (5).",
-        ),
-        click.Option(
-            ["--json"], is_flag=True, default=None, expose_value=False, callback=_note,
-            help="Print JSON: one object, or one line per event.",
-        ),
-    ]  # fmt: skip
-
-
-def _note(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-    if value is None or not option.name:
-        return
-    if option.name == "timeout" and not 0 < value < 1e9:
-        raise click.BadParameter("cannot wait that long: give a positive number of seconds")
-    target: Target = ctx.ensure_object(Target)
-    setattr(target, option.name, value)
-
-
 def _only_one() -> str:
     from circus.places import running_daemons
 
@@ -93,3 +72,37 @@ def _only_one() -> str:
         )
     listed = "\n".join(f"  --state-dir {daemon.places.state}" for daemon in running)
     raise NoDaemon(f"cannot choose among {len(running)} running daemons; say which:\n{listed}")
+
+
+def ask(target: Target, command: str, properties: dict[str, Any], show: Show) -> int:
+    """Send, show the answer, and say what the exit status is."""
+    body = target.client().ask(command, properties).body
+    if target.json:
+        say(as_json(body))
+    if body["status"] == "error" and "reason" in body:
+        complain(f"error: {plain(body['reason'])}")
+        return EXIT_REFUSED
+    if not target.json:
+        say("\n".join(_shown(show, body)))
+    return 0
+
+
+def _shown(show: Show, body: Body) -> list[str]:
+    try:
+        return list(show(body))
+    except (KeyError, AttributeError, TypeError) as error:
+        raise CannotTell(
+            f"cannot understand the answer ({error!r} in {plain(body)}); "
+            "is this a circusd of the same version?"
+        ) from error
+
+
+def say(text: str) -> None:
+    """One answer, for people or programs."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()  # before what goes to standard error
+
+
+def complain(text: str) -> None:
+    """What went wrong, beside the answer."""
+    sys.stderr.write(f"{text}\n")

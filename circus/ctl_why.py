@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-import click
-
 from circus.bus.codec import pack
 from circus.bus.commands import ArbiterConfigure
 from circus.bus.cursor_errors import Trimmed
@@ -40,7 +38,7 @@ from circus.bus.subscriber import Sieve, every_record, sieve_for
 from circus.ctl_events import clock, reading_errors, record_data
 from circus.ctl_output import as_json, plain
 from circus.ctl_sentences import asked_by, sentence
-from circus.ctl_target import Target
+from circus.ctl_target import CannotTell, Target, say
 
 # A slot that was respawned for months has as long a chain: its two ends say it all.
 STEPS_MAX: Final = 200
@@ -51,7 +49,7 @@ LIFE: Final = (
 )  # fmt: skip
 
 
-class Unknown(click.ClickException):
+class Unknown(CannotTell):
     """The record does not know the subject."""
 
     exit_code = 3
@@ -71,10 +69,9 @@ def show_why(target: Target, subject: str) -> int:
         chain = _chain(target, found.begin)
     if target.json:
         whole = {"subject": subject, "answer": found.lines, "chain": [*map(record_data, chain)]}
-        click.echo(as_json(whole))
+        say(as_json(whole))
         return 0
-    for line in (*found.lines, *_told(chain)):
-        click.echo(line)
+    say("\n".join((*found.lines, *_told(chain))))
     return 0
 
 
