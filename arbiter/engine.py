@@ -41,11 +41,14 @@ from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
 
 PING_NS: Final = 5 * NS_PER_SECOND
+# So long a ping waits for a heartbeat that takes it along: one wake-up less in an idle daemon.
+PING_LATE_NS: Final = NS_PER_SECOND
 SLOW_THREADS: Final = 1
 IDLE_AFTER_SECONDS: Final = 0.05
 CLASSES_PER_PAUSE: Final = 4
 EVERYTHING: Final = frozenset({"link", "calls", "events", "router"})
 EX_SOFTWARE: Final = 70
+NEVER: Final = 1 << 63
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -172,7 +175,8 @@ class Engine:
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._ping_due: Nanoseconds = 0
-        self._quiet_until: Nanoseconds = 0  # nothing but heartbeats is due before
+        self._quiet_until: Nanoseconds = 0  # nothing but heartbeats and pings is due before
+        self._is_idle = False  # the last turn had nothing to do: idle work may go on at once
         self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
         self._seen_head = 0
         self._ready = False
@@ -195,6 +199,7 @@ class Engine:
             while True:
                 ready = self._waiter.wait(self._timeout())
                 if ready or not self._only_beats():
+                    self._is_idle = not ready
                     self._turn(ready or self._idle())
         except Ended as end:
             return end.code
@@ -202,11 +207,11 @@ class Engine:
             return EX_SOFTWARE  # The keeper is gone, and with it every way to reach a worker.
 
     def _only_beats(self) -> bool:
-        """Woken for a heartbeat and nothing else, which is all that an idle daemon does."""
+        """Woken for a heartbeat or a ping, which is all that an idle daemon does."""
         boot = self.parts.clock.now().boot
         if self._idle_work or boot >= self._quiet_until:
             return False
-        self.parts.stream.beat(boot)
+        self._keep_time(boot)
         return True
 
     def when_idle(self, work: Callable[[], None]) -> None:
@@ -253,7 +258,7 @@ class Engine:
         if not self._ready and parts.runtime.awake:
             self._say_ready()
         self._settle()
-        self._keep_time()
+        self._keep_time(parts.clock.now().boot)
         self._waiter.watch_link()
         if self._code is None and parts.runtime.ended:
             self._code = 0
@@ -278,8 +283,7 @@ class Engine:
             self.reads.look_again(now.boot)
         self._seen_head = parts.ledger.head
 
-    def _keep_time(self) -> None:
-        boot = self.parts.clock.now().boot
+    def _keep_time(self, boot: Nanoseconds) -> None:
         self.parts.stream.beat(boot)
         if boot >= self._ping_due:
             self._ping_due = boot + PING_NS
@@ -288,14 +292,14 @@ class Engine:
 
     def _timeout(self) -> float:
         """Seconds until something must be done without being asked to."""
-        dues = (
-            self._ping_due, self.upkeep.retry_due or None, self.parts.runtime.next_due(),
-            self.reads.next_due(),
-        )  # fmt: skip
-        self._quiet_until = min(due for due in dues if due is not None)
-        due = min(self._quiet_until, self.parts.stream.next_beat() or self._quiet_until)
+        ping_due = self._ping_due + PING_LATE_NS
+        dues = (self.upkeep.retry_due, self.parts.runtime.next_due(), self.reads.next_due())
+        self._quiet_until = min((due for due in dues if due), default=NEVER)
+        due = min(self._quiet_until, self.parts.stream.next_beat() or ping_due, ping_due)
         left = max(0, due - self.parts.clock.now().boot) / NS_PER_SECOND
-        return min(left, IDLE_AFTER_SECONDS) if self._idle_work else left
+        if self._idle_work:
+            return 0.0 if self._is_idle else min(left, IDLE_AFTER_SECONDS)
+        return left
 
     def _finish(self, code: int) -> None:
         parts = self.parts

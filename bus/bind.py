@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import zmq
 
-from circus.bus.dial import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, check_path
+from circus.bus.dial import HANDSHAKE_MS, check_path, heartbeats
 from circus.bus.wire import CTL_BYTES_MAX
 
 SUBSCRIPTION_BYTES_MAX: Final = 4096
@@ -52,10 +52,8 @@ def bind_events(context: zmq.Context[Any], endpoints: Sequence[str]) -> zmq.Sock
 def _bound(bound: zmq.Socket[bytes], endpoints: Sequence[str]) -> zmq.Socket[bytes]:
     for option, value in (
         (zmq.LINGER, 0),
-        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-        (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
-        (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
+        *heartbeats(endpoints),
         (zmq.IPC_FILTER_UID, os.geteuid()),
         (zmq.IPC_FILTER_UID, 0),
     ):

@@ -4,13 +4,14 @@ Knows:     zmq.
 Known by:  circus.client, bus.subscribe, bus.subscribe_async.
 Never:     binds, decodes, retries.
 
-The options are those of RELIABILITY.md, 1.5: nothing lingers, a dead peer is noticed in 6 s, and a
-message is queued only to a peer that is there (IMMEDIATE).
+The options are those of RELIABILITY.md, 1.5: nothing lingers, a peer that has vanished from a
+network is noticed in 6 s, and a message is queued only to a peer that is there (IMMEDIATE).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import zmq
@@ -75,6 +76,17 @@ def check_path(path: str) -> None:
         )
 
 
+def heartbeats(endpoints: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """ZeroMQ's own, where a peer may vanish in silence; over ipc the kernel tells (ADR-0094)."""
+    if all(one.startswith("ipc://") for one in endpoints):
+        return ()
+    return (
+        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+        (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+        (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
+    )
+
+
 def dial_ctl(context: zmq.Context[Any], endpoint: str) -> Any:
     """A DEALER to ctl: one frame out, two or three in."""
     return _dialled(context.socket(zmq.DEALER), endpoint)
@@ -93,12 +105,10 @@ def _dialled(dialled: Any, endpoint: str) -> Any:
     for option, value in (
         (zmq.LINGER, 0),
         (zmq.IMMEDIATE, 1),
-        (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-        (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
-        (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
         (zmq.RECONNECT_IVL, RECONNECT_MS),
         (zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX),
+        *heartbeats([endpoint]),
     ):
         dialled.setsockopt(option, value)
     dialled.connect(endpoint)
