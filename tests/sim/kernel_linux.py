@@ -148,6 +148,8 @@ class Stage:
             errno_of(signal.pidfd_send_signal, subject.pidfd, signal.SIGKILL)
         while errno_of(os.waitid, os.P_ALL, 0, os.WEXITED) == 0:
             pass
+        # Whom nobody had to wait for may still be on his way out, in the list of our children.
+        _until(lambda: not self._born_to(self._own_children), "somebody is left")
         for subject in self.subjects.values():
             subject.close()
             errno_of(os.close, subject.child.pidfd)

@@ -35,14 +35,19 @@ class Subject:
         return state.decode(), int(parent), int(group), int(session), before.partition(b"(")[2]
 
     def rests(self) -> bool:
-        """Whether all that it has got has had its effect: it reads its orders, is stopped, over."""
+        """Whether all that it has got has had its effect: it reads its orders, is stopped, over.
+
+        A zombie that nobody waits for is dead (X) for a moment, and then gone: that is no rest.
+        """
+        if self.over:
+            return True
         try:
-            text = b"" if self.over else os.pread(self.status, 4096, 0)
+            text = os.pread(self.status, 4096, 0)
         except ProcessLookupError:
-            text = b""
-        state = _field(text, b"State", 1) if text else b"Z"
-        if state == b"Z":
             self.over = True
+            return True
+        state = _field(text, b"State", 1)
+        if state == b"Z":
             return True
         pending = int(_field(text, b"SigPnd", 16), 16) | int(_field(text, b"ShdPnd", 16), 16)
         if state == b"T":
