@@ -26,6 +26,7 @@ from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
 from circus.arbiter.reads import Reads
 from circus.arbiter.runtime import Runtime
+from circus.arbiter.snapshotting import Snapshotting
 from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
 from circus.bus import events
@@ -121,7 +122,9 @@ class Parts:
     outcomes: Outcomes
     sources: Sources
     options: Options
+    snapshots: Snapshotting
     durability: str = "group"
+    complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
 
 
 class Waiter:
@@ -142,8 +145,7 @@ class Waiter:
             "link": parts.link.fileno(), "syncer": parts.syncer.fileno(), "calls": calls.fileno(),
         }  # fmt: skip
         for name, fd in doors.items():
-            self._names[fd] = name
-            self._epoll.register(fd, select.EPOLLIN)
+            self.admit(name, fd)
 
     def wait(self, timeout: float) -> set[str]:
         """The names of what is ready, after `timeout` seconds at most."""
@@ -151,6 +153,11 @@ class Waiter:
         found = self._epoll.poll(0 if ready else timeout)
         ready.update(self._names[fd] for fd, _ in found)
         return ready
+
+    def admit(self, name: str, fd: int) -> None:
+        """One more door, for a while: who closes it takes it away."""
+        self._names[fd] = name
+        self._epoll.register(fd, select.EPOLLIN)
 
     def watch_link(self) -> None:
         """Wake up when the keeper takes more, while something waits for that."""
@@ -234,6 +241,7 @@ class Engine:
 
     def close(self) -> None:
         """After `run`: give up what is the engine's own; its parts belong to who opened them."""
+        self.parts.snapshots.close()
         self._waiter.close()
         self.calls.close()
         self.parts.runtime.close()
@@ -289,11 +297,16 @@ class Engine:
             self._ping_due = boot + PING_NS
             self.parts.link.send([("ping", boot)])
             self.parts.link.flush()
+        if self._ready and self.parts.snapshots.attend(boot):
+            self._waiter.admit("snapshot", self.parts.snapshots.fileno())
 
     def _timeout(self) -> float:
         """Seconds until something must be done without being asked to."""
         ping_due = self._ping_due + PING_LATE_NS
-        dues = (self.upkeep.retry_due, self.parts.runtime.next_due(), self.reads.next_due())
+        dues = (
+            self.upkeep.retry_due, self.parts.runtime.next_due(), self.reads.next_due(),
+            self.parts.snapshots.next_due(),
+        )  # fmt: skip
         self._quiet_until = min((due for due in dues if due), default=NEVER)
         due = min(self._quiet_until, self.parts.stream.next_beat() or ping_due, ping_due)
         left = max(0, due - self.parts.clock.now().boot) / NS_PER_SECOND
@@ -310,4 +323,5 @@ class Engine:
         self.gateway.release()
         parts.link.send([("stopping", code)])
         parts.link.flush()
+        parts.snapshots.finish()
         raise Ended(code)

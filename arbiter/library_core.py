@@ -111,6 +111,8 @@ class LibraryCore(Asking):
             umask=config.settings.umask,
         )  # fmt: skip
         engine = open_engine(wiring)
+        for complaint in engine.parts.complaints:
+            logging.getLogger("circus").warning(complaint)
         if self._traces.log is not None:
             engine.when_idle(self._traces.log.start)
         self._projection = engine.parts.projection

@@ -91,6 +91,18 @@ class Outcomes:
             self._living.discard(body.address)
             self._abandon(body.address, record.seq)
 
+    def kept(self) -> list[Any]:
+        """All but the waiters, for a snapshot: those who wait are in memory only."""
+        return [dict(self._by_seq), list(self._open), self._living]
+
+    def restore(self, kept: list[Any]) -> None:
+        """From a snapshot, in place of what there is."""
+        by_seq, still_open, self._living = kept
+        self._by_seq = OrderedDict(by_seq)
+        self._open = {seq: self._by_seq[seq] for seq in still_open}
+        # Of two with one id the later one counts, as when they came.
+        self._seq_of = {outcome.key: seq for seq, outcome in self._by_seq.items()}
+
     def _remember(self, record: Record) -> None:
         assert isinstance(record.id, bytes), record
         key = key_of(record.peer or {}, record.id)

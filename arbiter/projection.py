@@ -112,6 +112,18 @@ class Projection:
         """Processes that run, of all watchers."""
         return sum(len(view.pids) for view in self.watchers.values())
 
+    def kept(self) -> list[Any]:
+        """All of it, for a snapshot; removed watchers too, as long as they are spoken of."""
+        return [self.core, self.incarnation, list(self.watchers), list(self._by_address.values())]
+
+    def restore(self, kept: list[Any]) -> None:
+        """From a snapshot, in place of what there is."""
+        self.core, self.incarnation, names, views = kept
+        self._by_address = {view.address: view for view in views}
+        living = {view.name.lower(): view for view in views if not view.removed}
+        self.watchers = {name: living[name] for name in names}
+        self._names = None
+
     # --- the daemon and the watchers ----------------------------------------------------------
 
     def _core_started(self, record: Record, body: events.CoreStarted) -> None:

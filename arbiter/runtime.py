@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-from circus.arbiter import core as arbiter_core
 from circus.arbiter.core import ENDING
+from circus.arbiter.memory import newborn
 from circus.arbiter.state import Phase
 from circus.bus import events
 from circus.bus.chance import Chance
 from circus.bus.clock import Clock
-from circus.bus.codec import records_of
 from circus.bus.commands import ArbiterQuit
-from circus.bus.machine import Actor, Delivered, Host, Stamped
+from circus.bus.machine import Delivered, Host, Stamped
 from circus.bus.outside import Hands, Outside
-from circus.bus.past import OF_PROCESSES, Fold, Past, Spawns, refold
+from circus.bus.past import OF_PROCESSES, Past, Spawns
 from circus.bus.record import Command, Decision, Draft, Record
 from circus.bus.routing import ACTORS, WORLD, addressee
 from circus.bus.shapes import keyed
-from circus.bus.switchboard import Exchange, Log, Observer, OnStamped, Publisher, Switchboard
+from circus.bus.switchboard import Exchange, Log, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
-from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds, watcher_address
-from circus.watcher import core as watcher_core
+from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds
 
 # An exit is in the ledger after the first turn, the spawn that replaces it after the second.
 TURNS_OF_ONE_REACTION: Final = 2
@@ -35,17 +33,9 @@ TURNS_PER_FLUSH: Final = 16
 ITEMS_WORTH_A_LEASE: Final = 4
 
 
-class Frames(Protocol):
-    """One decision as the ledger gives it back."""
-
-    @property
-    def payload(self) -> bytes: ...
-
-
 class Storage(Log, Protocol):
-    """The ledger as the runtime needs it: append, and read everything again."""
+    """The ledger as the runtime needs it."""
 
-    def frames(self, after: int = 0) -> Iterable[Frames]: ...
     def sync(self, now: Moment, /) -> object: ...
 
 
@@ -74,42 +64,15 @@ class ReaperPort(Hands, Protocol):
 
 @keyed
 class Ports:
-    """The seams: everything of the world that a core touches."""
+    """The seams: everything of the world that a core touches. `recall`: what the ledger says now,
+    read again."""
 
     ledger: Storage
+    recall: Callable[[], Past]
     clock: Clock
     exchange: Hub
     publisher: Publisher
     reaper: Callable[[Callable[[Sequence[Draft]], None]], ReaperPort]
-
-
-def newborn(record: Record) -> Actor:
-    """The watcher that a `watcher.added` gives birth to."""
-    assert isinstance(record.body, events.WatcherAdded), record
-    address = watcher_address(str(record.body.spec["name"]), record.seq)
-    return Actor(address, watcher_core, watcher_core.born(record))
-
-
-def blank() -> Fold:
-    """An empty fold, with the one actor that was never born."""
-    return Fold([Actor(ARBITER, arbiter_core, arbiter_core.initial())], newborn)
-
-
-def recover(ledger: Storage, observers: Sequence[Observer] = (), after: int = 0) -> Past:
-    """Fold a ledger from its beginning; observers (the projection) see every record too.
-
-    At a hole it raises Damaged. What went before cannot be believed then: states of actors need
-    every record. Fold again `after` the hole with new observers; the configuration and the
-    keeper's list give back what is missing (RELIABILITY.md, 2.3).
-    """
-    fold = blank()
-    fold.found.after = after
-    for frame in ledger.frames(after):
-        for record in records_of(frame.payload):
-            fold.fold(record)
-            for observer in observers:
-                observer.observe(record)
-    return fold.found
 
 
 class Mailbag:
@@ -140,6 +103,7 @@ class Runtime:
     def __init__(self, ports: Ports, past: Past, seed: int) -> None:
         incarnation = past.incarnation + 1
         self._ledger = ports.ledger
+        self._recall = ports.recall
         self._clock = ports.clock
         self._exchange = ports.exchange
         self._mail = Mailbag(ports.exchange)
@@ -308,12 +272,7 @@ class Runtime:
             self.reaper.perform(record)
 
     def _refold(self, address: str) -> object:
-        records = (
-            record
-            for frame in self._ledger.frames(self._past.after)
-            for record in records_of(frame.payload)
-        )
-        return refold(address, records, blank())
+        return self._recall().actors[address].state
 
 
 def _ignore(_item: object) -> None:

@@ -19,18 +19,16 @@ import zmq
 
 from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.launches import Launches
-from circus.arbiter.outcomes import Outcomes
-from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
-from circus.arbiter.runtime import Ports, ReaperPort, Runtime, recover
+from circus.arbiter.recovery import recall
+from circus.arbiter.runtime import Ports, ReaperPort, Runtime
+from circus.arbiter.snapshotting import Snapshotting
 from circus.arbiter.verbs import Options, Refusal
 from circus.bus import commands, events
 from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock, boot_id
-from circus.bus.cursor_errors import Damaged
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
-from circus.bus.past import Past
 from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.record import Draft, Record
 from circus.bus.shapes import keyed
@@ -124,10 +122,11 @@ def open_engine(wiring: Wiring) -> Engine:
     """A core that is ready to run."""
     clock = SystemClock()
     now = clock.now()
-    ledger = Ledger.open(
-        f"{wiring.state_dir}/ledger", RealDisk(), log_id=os.urandom(LOG_ID_BYTES), now=now
-    )
-    past, projection, outcomes = _past(ledger)
+    disk, directory = RealDisk(), f"{wiring.state_dir}/ledger"
+    ledger = Ledger.open(directory, disk, log_id=os.urandom(LOG_ID_BYTES), now=now)
+    recalled = recall(ledger, disk, directory)
+    memory = recalled.memory
+    past, projection, outcomes = memory.past, memory.projection, memory.outcomes
     anew = past.boot_id != boot_id() or is_later(wiring.keeper_pid, past.last)
     this_boot = boot_id()
     if past.boot_id and past.boot_id != this_boot and past.last is not None:
@@ -152,7 +151,10 @@ def open_engine(wiring: Wiring) -> Engine:
         reaper = Reaper(wiring.link, launches.of, say)
         return wiring.hands(reaper, say) if wiring.hands else reaper
 
-    ports = Ports(ledger=ledger, clock=clock, exchange=exchange, publisher=stream, reaper=hands)
+    ports = Ports(
+        ledger=ledger, clock=clock, exchange=exchange, publisher=stream, reaper=hands,
+        recall=lambda: recall(ledger, disk, directory).memory.past,
+    )  # fmt: skip
     runtime = Runtime(ports, past, seed)
     sources = Sources(projection, wiring.settings, sample, _shown, os.getpid())
     engine = Engine(
@@ -161,6 +163,8 @@ def open_engine(wiring: Wiring) -> Engine:
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
             durability=wiring.durability,
+            snapshots=Snapshotting(ledger, directory, recalled.begun_at),
+            complaints=recalled.complaints,
         )
     )  # fmt: skip
     switchboard = runtime.switchboard
@@ -169,17 +173,6 @@ def open_engine(wiring: Wiring) -> Engine:
     switchboard.observers += wiring.observers
     _begin(engine, wiring, seed, anew=anew)
     return engine
-
-
-def _past(ledger: Ledger) -> tuple[Past, Projection, Outcomes]:
-    """What the ledger says, folded from behind its last hole if it has one."""
-    after = 0
-    while True:
-        projection, outcomes = Projection(), Outcomes()
-        try:
-            return recover(ledger, (projection, outcomes), after), projection, outcomes
-        except Damaged as hole:
-            after = hole.lost_to
 
 
 def is_later(pid: int, last: Record | None) -> bool:

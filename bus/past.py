@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from circus.bus import commands, events
 from circus.bus.machine import Actor
@@ -170,10 +170,3 @@ class Fold:
             address = addressee(record)
             if address in found.actors:
                 found.unanswered.setdefault(address, deque()).append(record)
-
-
-def refold(address: Address, records: Iterable[Record], fold: Fold) -> Any:
-    """One actor's state again, from the whole ledger; `fold` is a fresh one."""
-    for record in records:
-        fold.fold(record)
-    return fold.found.actors[address].state

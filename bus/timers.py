@@ -8,6 +8,7 @@ Never:     reads a clock: due times are boot ns of the arming record plus its du
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from circus.bus import commands, events
@@ -82,6 +83,15 @@ class Timers:
             drafts.append(_woke(armed))
             due = self.next_due()
         return drafts
+
+    def kept(self) -> list[Armed]:
+        """All that are armed, for a snapshot."""
+        return list(self._armed.values())
+
+    def restore(self, armed: Iterable[Armed]) -> None:
+        """From a snapshot, in place of what there is."""
+        self._armed = {(one.actor, one.timer): one for one in armed}
+        self._heap = sorted(self._armed.values())
 
     def rebase(self, last_boot: Nanoseconds, boot: Nanoseconds) -> None:
         """After a new boot: timers of processes vanish, the rest goes on with what remained."""

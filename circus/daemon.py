@@ -232,6 +232,8 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
 def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
     # From the first record on: what was found out about the ledger is among them.
     engine = open_engine(altered(wiring, observers=(log,)))
+    for complaint in engine.parts.complaints:
+        log.note("warning", complaint)
     switchboard = engine.parts.runtime.switchboard
     # From here on only the kinds that it shows: nobody pays for the others.
     switchboard.observers.remove(log)

@@ -17,6 +17,7 @@ import platform
 import struct
 from typing import Final, NamedTuple
 
+PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36

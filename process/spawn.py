@@ -80,6 +80,15 @@ class Spawner:
             return self._spawn_full(launch, streams, identity)
         return self._spawn_fast(prepared, streams)
 
+    def spawn_aside(self, launch: Launch) -> int:
+        """A process in our own service: of ours it gets the standard streams and nothing else."""
+        prepared = launch.ready or prepare(launch)
+        try:
+            return self._fast(prepared, INHERIT, close=True, pipe=None)
+        except TypeError:
+            self._fast = by_popen
+            return by_popen(prepared, INHERIT, close=True, pipe=None)
+
     def close(self) -> None:
         if self._devnull >= 0:
             os.close(self._devnull)

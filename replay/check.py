@@ -1,6 +1,6 @@
 """Room: replay -- the three laws of the record (STYLE P20), above all that replay is identity.
 
-Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.runtime (who the actors are).
+Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.memory (who the actors are).
 Known by:  replay.checks.laws (in simulated worlds), tests over simulated and archived ledgers.
 Never:     forgives: one byte of one record is a divergence.
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import attr
 
-from circus.arbiter.runtime import blank
+from circus.arbiter.memory import blank
 from circus.bus import events
 from circus.bus.chance import Chance
 from circus.bus.codec import Stamp, pack, record_map, stamped

@@ -44,6 +44,7 @@ from circus.replay.sim.incarnation import (
 )
 from circus.replay.sim.keeper import MakeChildren, SimKeeper
 from circus.replay.sim.platter import TEARS
+from circus.replay.sim.snapshots import SimSnapshots
 from circus.replay.sim.strangers import Strangers
 
 SIGKILL: Final = 9
@@ -92,6 +93,7 @@ class Machine:
         for taint in TAINTS:
             self.vault.seal(taint.decode())
         self.options = SimOptions(lambda: self.configuration, self.vault)
+        self.snapshots = SimSnapshots(agenda, self.disk)
         self.strangers = Strangers(agenda, self._turn, self.happened)
         self._bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
@@ -216,7 +218,7 @@ class Machine:
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,
-            holed=self.holed,
+            holed=self.holed, unseen=self.unseen,
         )  # fmt: skip
         try:
             self.core = SimCore(around, link, self.truth)

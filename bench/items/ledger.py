@@ -11,9 +11,7 @@ from typing import Final
 from bench.births import EXIT
 from bench.contestants import Ours, running
 from bench.stage import Figures, Item, Stage
-from circus.arbiter.outcomes import Outcomes
-from circus.arbiter.projection import Projection
-from circus.arbiter.runtime import recover
+from circus.arbiter.recovery import recall
 from circus.bus.clock import SystemClock
 from circus.bus.codec import Stamp, encode_record, frame_payload, records_of, stamped
 from circus.bus.disk import RealDisk
@@ -101,17 +99,16 @@ def _read(directory: Path) -> dict[str, float]:
 
 
 def _replayed(stage: Stage) -> dict[str, float]:
-    """What a start after a crash does: fold all actors, and the projection with them."""
+    """What a start without a snapshot does: fold all actors, and the projection with them."""
     with running(Ours, stage, stage.sized(50, 2), EXIT):
         time.sleep(stage.lasting(CHURN_SECONDS, 0.5))
     now = SystemClock().now()
     path = f"{stage.folder}/state/ledger"
     ledger = Ledger.open(path, RealDisk(), log_id=os.urandom(16), now=now)
-    fold = _timed(lambda: recover(ledger))
-    whole = _timed(lambda: recover(ledger, (Projection(), Outcomes())))
+    whole = _timed(lambda: recall(ledger, RealDisk(), str(stage.folder)))
     head = ledger.head
     ledger.close()
-    return {"replay records/s": head / fold, "with projection/s": head / whole}
+    return {"replay records/s": head / whole}
 
 
 ITEMS: Final = (
@@ -120,6 +117,6 @@ ITEMS: Final = (
         {"bare": _bare, "ours": _ours},
         about="Frames of one record (`process.spawned`), one and sixteen per write; bare writes "
         "the same bytes to a plain file and reads them back unverified. Replay folds what a real "
-        "daemon wrote under churn of 50, as every start does (`arbiter.runtime.recover`).",
+        "daemon wrote under churn of 50, as a start without a snapshot does (`recall`).",
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from circus.arbiter.runtime import blank
+from circus.arbiter.memory import blank
 from circus.bus.codec import records_of
 from circus.bus.cursor_errors import Damaged
 from circus.bus.record import Record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from circus.arbiter.runtime import blank
+from circus.arbiter.memory import blank
 from circus.bus import commands
 from circus.bus.past import Fold
 from circus.bus.record import Record

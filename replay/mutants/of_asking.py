@@ -13,17 +13,14 @@ from circus.replay.mutants.mutant import Mutant
 
 GATEWAY: Final = "circus.arbiter.gateway"
 OUTCOMES: Final = "circus.arbiter.outcomes"
-RUNTIME: Final = "circus.arbiter.runtime"
+MEMORY: Final = "circus.arbiter.memory"
 FOLLOW: Final = "circus.bus.follow"
 
 ASKING: Final = (
     Mutant(
-        "dedupe_forgotten_on_recovery", RUNTIME,
+        "dedupe_forgotten_on_recovery", MEMORY,
         "a core that comes back does not know the ids of the commands before it",
-        "            for observer in observers:\n",
-        "            for observer in observers:\n"
-        "                if type(observer).__name__ == \"Outcomes\":\n"
-        "                    continue\n",
+        "            note(record)\n", "",
         ("I-CMD1", "I-IDEM"),
     ),
     Mutant(

@@ -8,24 +8,28 @@ Never:     replaces a production part by one of its own, except at the five seam
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
 import attr
 
 from circus.arbiter.launches import Launches
-from circus.arbiter.outcomes import Outcomes
-from circus.arbiter.projection import Projection
-from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.memory import Memory
+from circus.arbiter.memory_codec import encode
+from circus.arbiter.recovery import recall
+from circus.arbiter.runtime import Ports, Runtime
 from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
 from circus.bus import commands, events
-from circus.bus.cursor_errors import Damaged
+from circus.bus.codec import records_of
 from circus.bus.ledger import SEGMENT_BYTES_MAX, Ledger
 from circus.bus.past import Past
 from circus.bus.record import Decision, Draft, Record
+from circus.bus.segments import Hole
 from circus.bus.switchboard import Observer, Publisher
 from circus.bus.values import CLIENT
 from circus.process.reaper import Reaper
+from circus.replay.checks.checkers import Violation
 from circus.replay.checks.edges import Edges
 from circus.replay.sim.agenda import Agenda, SimClock
 from circus.replay.sim.bus import SimBus, SimExchange, SimLink
@@ -106,6 +110,7 @@ class Surroundings:
     segment_bytes_max: int = SEGMENT_BYTES_MAX
     wake: Callable[[], None]
     holed: Callable[[], None]
+    unseen: Callable[[], AbstractContextManager[None]]
     publisher: Publisher = attr.Factory(Silence)
     make_reaper: MakeReaper = Reaper
     make_exchange: MakeExchange = SimExchange
@@ -128,7 +133,10 @@ class SimCore:
             segment_bytes_max=around.segment_bytes_max,
         )  # fmt: skip
         self._edges = Edges(around.agenda.coverage)
-        self.past, self.projection, outcomes = self._recovered(observer)
+        memory = self._recalled()
+        with around.unseen():
+            self._show(observer, memory)
+        self.past, self.projection, outcomes = memory.past, memory.projection, memory.outcomes
         self._rebase(self.past)
         syncer = SimSyncer(around.agenda, around.disk)
         self.ledger.attach(syncer)
@@ -192,6 +200,7 @@ class SimCore:
             clock=self._clock,
             exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
             publisher=Both(around.publisher, self.front.stream),
+            recall=lambda: self._recalled().past,
             reaper=lambda say: around.make_reaper(self.link, launches.of, say),
         )
 
@@ -208,17 +217,29 @@ class SimCore:
         runtime.begin((Draft(started), *self._findings()))
         runtime.configure(self._around.configure)
 
-    def _recovered(self, observer: Observer) -> tuple[Past, Projection, Outcomes]:
-        """As arbiter.wiring does it: folded from behind the last hole, if there is one."""
-        after = 0
-        while True:
-            projection, outcomes = Projection(), Outcomes()
-            observers = (observer, self._edges, projection, outcomes)
-            try:
-                return recover(self.ledger, observers, after), projection, outcomes
-            except Damaged as hole:
-                after = hole.lost_to
+    def _recalled(self) -> Memory:
+        recalled = recall(self.ledger, self._around.disk, DIRECTORY)
+        faults = self._around.agenda.coverage.faults
+        faults["snapshot.used"] += recalled.begun_at > 0
+        faults["snapshot.passed_over"] += bool(recalled.complaints)
+        return recalled.memory
+
+    def _show(self, observer: Observer, memory: Memory) -> None:
+        """What there is to see for those who look at the world: every record, and no snapshot."""
+        whole = Memory()
+        for item in self.ledger.items():
+            if isinstance(item, Hole):
+                whole = Memory(item.lost_to)
                 self._around.holed()
+                continue
+            whole.believe(item)
+            for record in records_of(item.payload):
+                observer.observe(record)
+                self._edges.observe(record)
+        complete = self.ledger.first_retained == 1 and whole.past.after == memory.past.after
+        if complete and encode(whole) != encode(memory):
+            text = f"I-FOLD: at {whole.seq} a snapshot and what follows it say something else"
+            raise Violation(f"{text}\nseed {self._around.agenda.seed}")
 
     def _findings(self) -> list[Draft]:
         found = self.ledger.recovered

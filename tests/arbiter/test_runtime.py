@@ -14,12 +14,13 @@ from typing import Any, Final
 import pytest
 import zmq
 
-from circus.arbiter.runtime import Ports, Runtime, recover
+from circus.arbiter.recovery import recall
+from circus.arbiter.runtime import Ports, Runtime
 from circus.bus import commands, events
 from circus.bus.clock import SystemClock
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
-from circus.bus.past import Spawns
+from circus.bus.past import Past, Spawns
 from circus.bus.record import Draft, Record
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.transport import MemoryExchange, ZmqExchange
@@ -67,7 +68,10 @@ class Incarnation:
         now = clock.now()
         self.ledger = Ledger.open(f"{path}/ledger", RealDisk(), log_id=bytes(16), now=now)
         self.context: zmq.Context[Any] = zmq.Context()
-        past = recover(self.ledger)
+
+        def past() -> Past:
+            return recall(self.ledger, RealDisk(), f"{path}/ledger").memory.past
+
         self.exchange = MemoryExchange() if transport == "memory" else ZmqExchange(self.context, 1)
         reapers: list[Obedient] = []
 
@@ -76,9 +80,14 @@ class Incarnation:
             return reapers[0]
 
         ports = Ports(
-            ledger=self.ledger, clock=clock, exchange=self.exchange, publisher=self, reaper=reaper
+            ledger=self.ledger,
+            clock=clock,
+            exchange=self.exchange,
+            publisher=self,
+            reaper=reaper,
+            recall=past,
         )
-        self.runtime = Runtime(ports, past, 7)
+        self.runtime = Runtime(ports, past(), 7)
         (self.reaper,) = reapers
         started = events.CoreStarted("1", 1, 1, "b", "h", "k", 0, "3", 7)
         self.runtime.begin((Draft(started),))

@@ -17,7 +17,7 @@ from circus.bus import commands, events
 from circus.bus.chance import Chance
 from circus.bus.codec import Stamp, stamped
 from circus.bus.machine import Actor
-from circus.bus.past import Fold, Unfoldable, refold
+from circus.bus.past import Fold, Unfoldable
 from circus.bus.record import Body, Draft, Record
 from circus.bus.timers import HEAP_SLACK, Timers
 from circus.bus.values import ARBITER, CLOCK, CORE, REAPER, Moment
@@ -107,7 +107,6 @@ def test_what_is_answered_and_what_is_not_is_everything(
     assert expected == [record.seq for record in found.inputs()]
     own = [record.seq for record in story.records if record.actor == WEB]
     assert own == found.actors[WEB].state
-    assert own == refold(WEB, story.records, blank())
 
 
 class Doubter(Nothing):

@@ -1,0 +1,47 @@
+"""Room: replay -- the maker of snapshots: another process, which comes to its end at odd moments.
+
+Knows:     arbiter.recovery (production's maker), replay.sim.disk.
+Known by:  replay.machine.
+Never:     touches the world's dice: with or without snapshots a seed tells the same story (I-FOLD).
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from circus.arbiter.recovery import make_snapshot
+from circus.bus.cursor_errors import CursorError
+from circus.replay.sim.agenda import Agenda
+from circus.replay.sim.disk import SimDisk
+from circus.replay.sim.incarnation import DIRECTORY
+
+WITHOUT: Final = 0.3  # of all worlds: every start folds the whole ledger
+PAUSES: Final = (10, 100, 1000)  # decisions between two snapshots, about
+
+
+class SimSnapshots:
+    """Asked after every happening; what it reads is what a reader beside the core sees."""
+
+    def __init__(self, agenda: Agenda, disk: SimDisk) -> None:
+        self._disk = disk
+        self._coverage = agenda.coverage
+        self._dice = random.Random(~agenda.seed)
+        self._pause = 0 if self._dice.random() < WITHOUT else self._dice.choice(PAUSES)
+        self._due = self._next(0)
+
+    def due(self, decisions: int) -> bool:
+        """Whether it is time for one."""
+        return bool(self._pause) and decisions >= self._due
+
+    def make(self, decisions: int, wall: int) -> None:
+        """Now; a disk that fails is the next one's trouble."""
+        self._due = self._next(decisions)
+        try:
+            made = make_snapshot(self._disk, DIRECTORY, wall)
+        except (OSError, CursorError):
+            return
+        self._coverage.faults["snapshot.made"] += bool(made)
+
+    def _next(self, decisions: int) -> int:
+        return decisions + 1 + self._dice.randrange(2 * self._pause + 1)
