@@ -27,8 +27,6 @@ from circus.process.stop_plans import NOTHING_DUE
 WAKE_BYTES_MAX: Final = 4096
 # Of a thousand deaths the core hears while the rest is still being looked at.
 EVENTS_MAX: Final = 64
-# In churn the news of this turn and the answers of its few operations wake the core once.
-WORTH_WAITING_FOR: Final = 8
 FIRST_FD: Final = 3
 # With the default of 700 it looks at every process while some of them wait to be spawned.
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 50)
@@ -92,12 +90,16 @@ class KeeperLoop:
                 return code
 
     def _turn(self) -> int | None:
-        """Everything that is ready, then everything that is due."""
+        """Everything that is ready, then everything that is due.
+
+        A death that comes alone is told at once. Where there are requests, the news of the turn
+        waits for their answers and wakes the core once: in churn and in a mass death there is
+        enough to do until then, and fewer and larger batches cost the core less.
+        """
         self._note(self._kernel.epoll.poll(self._timeout(), EVENTS_MAX))
         few = self._keeping.take()
-        is_little = 0 < len(few) < WORTH_WAITING_FOR
-        if self._link is not None and not is_little:
-            self._flush(self._link)  # who has died is told before much else is done
+        if self._link is not None and not few:
+            self._flush(self._link)  # who has died is told before we look for what they have left
         self._keeping.work(few)
         code = self._keeping.attend(_boot())
         if self._link is not None:

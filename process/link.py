@@ -32,6 +32,8 @@ OPERATIONS_PER_MESSAGE: Final = 256
 # One message per report costs 20 % of a mass start, one for all makes the core wait for the last.
 REPORTS_PER_MESSAGE: Final = 16
 MESSAGES_PER_RECEIVE_MAX: Final = 64
+# A lone death makes messages of one item (its end) and of two (what follows); a crowd makes more.
+ITEMS_OF_ONE_REACTION: Final = 2
 # Both directions together hold this much before a slow reader makes the writer keep its items.
 SOCKET_BUFFER_BYTES: Final = 1024 * 1024
 MARK: Final = b"\xc1"  # the one byte that msgpack never uses
@@ -137,7 +139,7 @@ class Link:
                 raise LinkClosed
             received = decode(body, self._schema)
             items.extend(received)
-            if len(received) < REPORTS_PER_MESSAGE:
+            if len(received) <= ITEMS_OF_ONE_REACTION:
                 break  # Hardly more to come, and if there is, the poll loop comes back for it.
         return items
 
