@@ -141,7 +141,7 @@ def record_of(whole: Mapping[str, Any]) -> Record:
 
 def records_of(payload: bytes | memoryview) -> tuple[Record, ...]:
     """All records of one frame's payload."""
-    return tuple(record_of(whole) for whole in from_ledger(payload))
+    return tuple([record_of(whole) for whole in from_ledger(payload)])
 
 
 def frame_payload(records: Iterable[bytes], count: int) -> bytes:

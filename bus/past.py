@@ -19,7 +19,7 @@ from circus.bus.machine import Actor
 from circus.bus.record import Record
 from circus.bus.routing import addressee
 from circus.bus.shapes import entity, field
-from circus.bus.timers import Timers
+from circus.bus.timers import OF_TIMERS, Timers
 from circus.bus.values import Address
 
 
@@ -44,6 +44,9 @@ OF_PROCESSES: Final = (
     commands.ProcessSpawn, commands.ProcessSignal, *_SPAWN_OUTCOMES, events.ProcessSignalled,
     events.ProcessExited, events.ProcessReaped, events.ProcessLost,
 )  # fmt: skip
+# A fold over a long ledger asks these of every record: one look at its kind says who cares.
+_OF_PROCESSES: Final = frozenset(OF_PROCESSES)
+_OF_THE_CORE: Final = frozenset((events.CoreStarted, events.ArbiterStopped, events.CoreStopped))
 
 
 @entity
@@ -132,31 +135,33 @@ class Fold:
 
     def _fold(self, record: Record) -> None:
         found = self.found
-        body = record.body
+        kind = type(record.body)
+        if kind in _OF_THE_CORE:
+            self._turn_over(record, record.body)
+        found.last = record
+        found.incarnation = record.incarnation
+        if kind in OF_TIMERS:
+            found.timers.fold(record)
+        if kind in _OF_PROCESSES:
+            found.spawns.fold(record)
+        actor = found.actors.get(record.actor)
+        if actor is not None:
+            actor.state = actor.core.evolve(actor.state, record)
+            inbox = found.unanswered.get(record.actor)
+            while inbox and inbox[0].seq <= record.cause:
+                inbox.popleft()
+        self._route(record, record.body)
+
+    def _turn_over(self, record: Record, body: object) -> None:
+        """A core begins or ends."""
+        found = self.found
         if isinstance(body, events.CoreStarted):
             if found.last is not None and body.boot_id != found.boot_id:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
             found.boot_id = body.boot_id
-        elif isinstance(body, events.ArbiterStopped):
-            found.leaving = True
-        elif isinstance(body, events.CoreStopped):
-            found.leaving = False
-        found.last = record
-        found.incarnation = record.incarnation
-        found.timers.fold(record)
-        found.spawns.fold(record)
-        self._fold_actor(record)
-        self._route(record, body)
-
-    def _fold_actor(self, record: Record) -> None:
-        actor = self.found.actors.get(record.actor)
-        if actor is None:
-            return
-        actor.state = actor.core.evolve(actor.state, record)
-        inbox = self.found.unanswered.get(record.actor)
-        while inbox and inbox[0].seq <= record.cause:
-            inbox.popleft()
+        else:
+            found.leaving = isinstance(body, events.ArbiterStopped)
 
     def _route(self, record: Record, body: object) -> None:
         found = self.found
@@ -168,5 +173,5 @@ class Fold:
             found.unanswered.pop(body.address, None)
         else:
             address = addressee(record)
-            if address in found.actors:
+            if address is not None and address in found.actors:
                 found.unanswered.setdefault(address, deque()).append(record)

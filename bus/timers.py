@@ -17,6 +17,10 @@ from circus.bus.values import Address, Nanoseconds, watcher_of
 
 # Replaced armings stay in the heap until they come up; more than half of it is swept.
 HEAP_SLACK: Final = 64
+# What a timer's life consists of on record; all the rest, nearly every record, is left at the door.
+OF_TIMERS: Final = frozenset(
+    (commands.TimerArm, commands.TimerDisarm, events.TimerWoke, events.WatcherRemoved)
+)
 
 
 class Armed(NamedTuple):

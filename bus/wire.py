@@ -310,4 +310,4 @@ def _check_bytes(name: str, value: Any, length: int) -> None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _U64_END
+    return type(value) is int and 0 <= value < _U64_END

@@ -117,7 +117,6 @@ class Machine:
 
     def happened(self, fact: Fact) -> None:
         """The kernel's or the keeper's."""
-        self.panel.facts += 1
         self.truth.happened(fact)
 
     def over(self, code: int) -> None:

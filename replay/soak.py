@@ -81,6 +81,8 @@ def run(errand: Errand) -> Outcome:
     """One world, whatever becomes of it. Its garbage is looked for when it is over."""
     gc.disable()
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # Classes and modules stay: no later look has to pass over them.
     world: list[World] = []
     failure = failure_of(
         lambda: drive(errand.seed, errand.steps, mode=errand.mode, seen=world.append)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from circus.bus import events
-from circus.bus.record import Record
-from circus.replay.checks.truth import Fact, Settled
-from circus.replay.checks.witness import Attention, Watchers, Workers
+from circus.bus.record import Body, Record
+from circus.replay.checks.truth import Fact, Noted, Obeyed, Settled, Told
+from circus.replay.checks.witness import OF_KERNEL, Attention, Watchers, Workers
 
 if TYPE_CHECKING:
     from circus.replay.world import World
@@ -25,7 +25,11 @@ RECORDS_KEPT: Final = 50_000  # at least so many are at hand for stories
 STORY_RECORDS_MAX: Final = 40
 STORY_COLUMNS_MAX: Final = 240
 ENDS: Final = (events.ProcessExited, events.ProcessLost)
+MESSAGES: Final = frozenset((Told, Noted, Obeyed))  # facts that are told apart by their names
 OUTCOMES: Final = (events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun)
+
+
+News = type | tuple[type, str]
 
 
 class Violation(AssertionError):
@@ -35,11 +39,12 @@ class Violation(AssertionError):
 class Checker:
     """One invariant: told of records and facts, asked after steps, at rest and now and then.
 
-    `hears`: the classes of bodies and of facts that it wants to be told of; None: all.
+    `hears`: the classes of bodies and of facts that it wants to be told of; None: all. `Body`: all
+    records. Of the messages of link and keeper also one kind alone: `(Told, "spawned")`.
     """
 
     id: ClassVar[str]
-    hears: ClassVar[tuple[type, ...] | None] = None
+    hears: ClassVar[tuple[News, ...] | None] = None
 
     def __init__(self, truth: Truth) -> None:
         self.truth = truth
@@ -120,7 +125,8 @@ class Truth:
 
     def happened(self, fact: Fact) -> None:
         """Keep what the kernel did, then let the checkers look."""
-        self.workers.fold(fact)
+        if type(fact) in OF_KERNEL:
+            self.workers.fold(fact)
         self._audience.tell_fact(fact)
         if type(fact) is Settled:
             self.workers.grown.clear()
@@ -135,9 +141,9 @@ class Truth:
     def record_at(self, seq: int) -> Record | None:
         """The record with this number, if it is one of the latest."""
         records = self.records
-        if not records or not records[0].seq <= seq <= records[-1].seq:
+        if not records or not (first := records[0].seq) <= seq <= records[-1].seq:
             return None
-        record = records[seq - records[0].seq]
+        record = records[seq - first]
         if record.seq == seq:
             return record
         return next((one for one in records if one.seq == seq), None)  # behind a hole
@@ -162,7 +168,7 @@ class Audience:
 
     def __init__(self, checkers: Sequence[Checker]) -> None:
         self._checkers = checkers
-        self._rows: dict[type, Row] = {}
+        self._rows: dict[News, Row] = {}
         self._again = Row(self._wanting("found", Record))
 
     def tell_record(self, record: Record) -> None:
@@ -173,10 +179,12 @@ class Audience:
         for recorded in row.hearers:
             recorded(record)
 
-    def tell_fact(self, fact: Fact) -> None:
+    def tell_fact(self, fact: Any) -> None:
         """To those that hear of such facts."""
-        kind = type(fact)
-        row = self._rows.get(kind) or self._row("happened", kind)
+        news: News = type(fact)
+        if news in MESSAGES:
+            news = (type(fact), fact[0][0])
+        row = self._rows.get(news) or self._row("happened", news)
         row.told += 1
         for happened in row.hearers:
             happened(fact)
@@ -192,12 +200,12 @@ class Audience:
         rows = (*self._rows.values(), self._again)
         return sum(row.told for row in rows if checker.id in row.ids)
 
-    def _row(self, hook: str, kind: type) -> Row:
-        row = self._rows[kind] = Row(self._wanting(hook, kind))
+    def _row(self, hook: str, news: News) -> Row:
+        row = self._rows[news] = Row(self._wanting(hook, news))
         return row
 
-    def _wanting(self, hook: str, kind: type) -> tuple[tuple[str, Callable[[Any], None]], ...]:
-        wanting = (one for one in self._checkers if _wants(one, hook, kind))
+    def _wanting(self, hook: str, news: News) -> tuple[tuple[str, Callable[[Any], None]], ...]:
+        wanting = (one for one in self._checkers if _wants(one, hook, news))
         return tuple((one.id, getattr(one, hook)) for one in wanting)
 
 
@@ -212,10 +220,13 @@ class Row:
         self.hearers = tuple(hear for _, hear in wanting)
 
 
-def _wants(checker: Checker, hook: str, kind: type) -> bool:
+def _wants(checker: Checker, hook: str, news: News) -> bool:
     if getattr(type(checker), hook) is getattr(Checker, hook):
         return False
-    return hook == "found" or checker.hears is None or kind in checker.hears
+    if hook == "found" or checker.hears is None or news in checker.hears:
+        return True
+    kind = news[0] if isinstance(news, tuple) else Body if hook == "recorded" else None
+    return kind in checker.hears
 
 
 def _is_about(record: Record, about: int | str) -> bool:

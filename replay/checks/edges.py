@@ -49,11 +49,14 @@ UNREACHED: Final[Mapping[str, str]] = {}
 _OF_PROCESSES: Final = frozenset(body for row in LIFE.values() for body in row)
 _OF_SLOTS: Final = frozenset(body for row in SLOT_LIFE.values() for body in row)
 _OF_WATCHERS: Final = frozenset(body for row in WATCHER_LIFE.values() for body in row)
+_WATCHED: Final = _OF_PROCESSES | _OF_SLOTS | _OF_WATCHERS | {ProcessSpawn}
 _OVER: Final = frozenset(phase for phase, row in LIFE.items() if not row)
 
 
 class Edges:
     """Follows all lives of one ledger. What is past is learnt, and not counted."""
+
+    watches = _WATCHED
 
     def __init__(self, coverage: Coverage) -> None:
         self.counting = False

@@ -27,7 +27,10 @@ class WriteAhead(Checker):
     """An effect reaches the world only after its request is in the ledger."""
 
     id = "I-WAL"
-    hears = (events.ProcessExited, events.ProcessSpawnFailed, Obeyed)
+    hears = (
+        events.ProcessExited, events.ProcessSpawnFailed,
+        (Obeyed, "spawn"), (Obeyed, "signal"), (Obeyed, "ack"),
+    )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -62,7 +65,7 @@ class Prefix(Checker):
     all that was synced after a power cut."""
 
     id = "I-PREFIX"
-    hears = (Obeyed,)
+    hears = ((Obeyed, "list"),)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -82,7 +85,7 @@ class Prefix(Checker):
     def happened(self, fact: Fact) -> None:
         """The list is asked for when the first record of the new boot is synced."""
         assert isinstance(fact, Obeyed), fact
-        if self._before is not None and fact.operation[0] == "list":
+        if self._before is not None:
             self._compare(self._before)
             self._before = None
 
@@ -116,7 +119,7 @@ class Durable(Checker):
     """A durable command that a client was told of is in the recovered ledger."""
 
     id = "I-ACKDUR"
-    hears = (Replied, Obeyed)
+    hears = (Replied, (Obeyed, "list"))
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -131,7 +134,7 @@ class Durable(Checker):
         if isinstance(fact, Replied):
             if fact.durable and fact.seq and fact.seq > (self.told.seq if self.told else 0):
                 self.told = self.truth.record_at(fact.seq)
-        elif isinstance(fact, Obeyed) and fact.operation[0] == "list" and self.promised:
+        elif isinstance(fact, Obeyed) and self.promised:
             promised, self.promised = self.promised, None
             kept = self.truth.record_at(promised.seq) == promised
             old = bool(self.truth.records) and promised.seq < self.truth.records[0].seq

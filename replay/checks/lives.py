@@ -149,7 +149,7 @@ class SpawnOnce(Checker):
     """A spawn_id produces at most one fork, and no fork is without one."""
 
     id = "I-SPAWN1"
-    hears = (Forked, Told, Settled)
+    hears = (Forked, (Told, "spawned"), Settled)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -160,8 +160,9 @@ class SpawnOnce(Checker):
         if isinstance(fact, Forked):
             self._unnamed.add(fact.serial)
         elif isinstance(fact, Settled):
-            self.claim(not self._unnamed, f"processes without a spawn_id: {self._unnamed}")
-        elif isinstance(fact, Told) and fact.report[0] == "spawned":
+            if self._unnamed:
+                self.fail(f"processes without a spawn_id: {self._unnamed}")
+        elif isinstance(fact, Told):
             self._named(fact.report[1], fact.report[5])
 
     def _named(self, spawn_id: int, serial: int) -> None:
@@ -249,7 +250,7 @@ class Status(Checker):
     """A recorded status is what the kernel gave; `lost` is never said of what the keeper holds."""
 
     id = "I-STATUS"
-    hears = (*ENDS, Obeyed)
+    hears = (*ENDS, (Obeyed, "list"))
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -272,8 +273,7 @@ class Status(Checker):
             self.fail(f"{spawn_id} ended with {worker.ending}, recorded is {said}", spawn_id)
 
     def happened(self, fact: Fact) -> None:
-        if isinstance(fact, Obeyed) and fact.operation[0] == "list":
-            self._listed = True
+        self._listed = True
 
 
 class Ordered(Checker):
@@ -301,7 +301,7 @@ class NoPeek(Checker):
     """No zombie is let go before its exit is in the ledger, or in the keeper's last words."""
 
     id = "I-NOPEEK"
-    hears = (*ENDS, Noted, Reaped)
+    hears = (*ENDS, (Noted, "exited"), Reaped)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -316,7 +316,7 @@ class NoPeek(Checker):
             if spawn_id not in self._kept:
                 self.fail(f"{spawn_id} was reaped before its exit was on record", spawn_id)
             self._kept.discard(spawn_id)
-        elif isinstance(fact, Noted) and fact.report[0] == "exited":
+        elif isinstance(fact, Noted):
             self._kept.add(fact.report[1])
 
 
@@ -324,7 +324,7 @@ class NoZombies(Checker):
     """At rest there are no zombies; at any time only those whose exit is not acknowledged."""
 
     id = "I-ZOMBIE"
-    hears = (Obeyed, Settled)
+    hears = ((Obeyed, "ack"), Settled)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -332,8 +332,7 @@ class NoZombies(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Obeyed):
-            if fact.operation[0] == "ack":
-                self._acknowledged += fact.operation[1]
+            self._acknowledged += fact.operation[1]
             return
         for spawn_id in self._acknowledged:
             worker = self.truth.workers.by_spawn.get(spawn_id)

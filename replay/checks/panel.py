@@ -24,7 +24,6 @@ class Panel:
 
     def __init__(self, truth: Truth) -> None:
         self._checkers = truth.checkers
-        self.facts = 0
         self._truth = truth
         self._asked: Counter[str] = Counter()
         self._of_step: Sequence[Question] = [one.stepped for one in having("stepped", truth)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from circus.bus import commands, events
@@ -35,7 +36,7 @@ class Reload(Checker):
         events.WatcherAdded, events.WatcherUpdated, events.WatcherReloaded, commands.ProcessSpawn,
         commands.ArbiterConfigure, commands.WatcherSet, commands.WatcherRemove,
         commands.WatcherReload, commands.WatcherRestart, commands.WatcherStop,
-        events.CommandFinished, events.CommandRefused, Obeyed,
+        events.CommandFinished, events.CommandRefused, (Obeyed, "spec"), (Obeyed, "spawn"),
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -59,7 +60,7 @@ class Reload(Checker):
         operation = fact.operation
         if operation[0] == "spec":
             self._argv[operation[1]] = tuple(operation[2]["argv"])
-        elif operation[0] == "spawn":
+        else:
             self._started(operation[1], operation[2], operation[4])
 
     def _added(self, record: Record, body: Any) -> None:
@@ -96,7 +97,7 @@ class Reload(Checker):
         argv = self._argv.get(launch)
         if spec.shell or "circus." in spec.cmd + " ".join(spec.args):
             return  # Not the text that the spec has: a shell or a reference is between.
-        if argv != (*shlex.split(spec.cmd), *spec.args):
+        if argv != (*_words(spec.cmd), *spec.args):
             self.fail(f"{spawn_id} runs {argv}, a mix of specs", spawn_id)
 
     def _reloaded(self, record: Record, body: Any) -> None:
@@ -136,6 +137,11 @@ class Reload(Checker):
             )
 
 
+@lru_cache
+def _words(cmd: str) -> tuple[str, ...]:
+    return tuple(shlex.split(cmd))
+
+
 def _program(spec: WatcherSpec) -> list[Any]:
     """What a process is started from; the rest of a spec is about what happens to it later."""
     return [getattr(spec, n) for n, o in OPTIONS.items() if o.metadata["change"] is Change.RELOAD]
@@ -163,6 +169,8 @@ class Refused(Checker):
         self._new.append(record)
 
     def stepped(self, world: World) -> None:
+        if not self._new:
+            return
         for refused in self._new:
             for seq in (refused.seq - 1, refused.seq + 1):
                 beside = self.truth.record_at(seq)
@@ -189,7 +197,8 @@ class InOrder(Checker):
     id = "I-DEP"
     DOWN: Final = (commands.WatcherStop,)
     hears = (
-        commands.WatcherStart, commands.WatcherStop, commands.WatcherRestart, Obeyed, Noted,
+        commands.WatcherStart, commands.WatcherStop, commands.WatcherRestart,
+        (Obeyed, "spawn"), (Noted, "signalled"),
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -218,9 +227,8 @@ class InOrder(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Obeyed):
-            if fact.operation[0] == "spawn":
-                self._priority[fact.operation[1]] = fact.operation[4][2]
-        elif isinstance(fact, Noted) and fact.report[0] == "signalled":
+            self._priority[fact.operation[1]] = fact.operation[4][2]
+        elif isinstance(fact, Noted):
             _, _, spawn_id, signum, *_ = fact.report
             if signum != SIGKILL:
                 self._plan(spawn_id, self._priority.get(spawn_id, 0))

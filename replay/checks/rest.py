@@ -111,6 +111,7 @@ class Quiet(Checker):
     """At rest, without input, nothing is said, done or changed: no flapping, no busy loop."""
 
     id = "I-QUIET"
+    hears = (Body, Ended, Asked, CoreLost, Told)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -125,8 +126,7 @@ class Quiet(Checker):
             self.fail(f"{record.name} of {record.actor}, and nothing had happened", record.seq)
 
     def happened(self, fact: Fact) -> None:
-        if isinstance(fact, Ended | Asked | CoreLost | Told):
-            self._quiet = False
+        self._quiet = False
 
     def rested(self, world: World) -> None:
         core = world.core
@@ -149,7 +149,7 @@ class Shutdown(Checker):
     """Once asked to, the daemon ends within the longest grace, and no worker outlives it."""
 
     id = "I-SHUT"
-    hears = (events.ArbiterStopping, events.ArbiterConfigured, Told, CoreLost)
+    hears = (events.ArbiterStopping, events.ArbiterConfigured, (Told, "os_signal"), CoreLost)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -165,7 +165,7 @@ class Shutdown(Checker):
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, CoreLost):
             self._restart = True
-        elif isinstance(fact, Told) and fact.report[0] == "os_signal" and fact.report[1] in ENDING:
+        elif isinstance(fact, Told) and fact.report[1] in ENDING:
             self._asked = self._restart = True
 
     def stepped(self, world: World) -> None:
@@ -174,7 +174,8 @@ class Shutdown(Checker):
             self.claim(
                 not left, f"the daemon has ended, and left running: {left}", max(left, default=0)
             )
-        if not self._asked or world.ended is not None:
+            return
+        if not self._asked:
             return
         now = world.agenda.boot
         if self._restart or world.core is None or any(one.killed for one in self._living()):
@@ -224,6 +225,8 @@ class Fair(Checker):
 
     def stepped(self, world: World) -> None:
         order = self._order
+        if not order:
+            return
         while order and order[0].seq not in self._open:
             order.popleft()
         if not order:

@@ -64,7 +64,7 @@ class Groups(Checker):
     """With `leftovers = kill` nothing of a process's group or session outlives its reaping."""
 
     id = "I-GROUP"
-    hears = (Obeyed, Signalled, Reaped)
+    hears = ((Obeyed, "spawn"), Signalled, Reaped)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -73,7 +73,7 @@ class Groups(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Obeyed):
-            if fact.operation[0] == "spawn" and fact.operation[4][4]:
+            if fact.operation[4][4]:
                 self._kills.add(fact.operation[1])
         elif isinstance(fact, Signalled):
             if fact.signum == signal.SIGKILL:
@@ -196,7 +196,8 @@ class LoggedSignals(Checker):
 
     id = "I-LOG-SIG"
     hears = (
-        commands.ProcessSignal, events.ProcessSignalled, Obeyed, Signalled, Told, Noted, Settled,
+        commands.ProcessSignal, events.ProcessSignalled, (Obeyed, "signal"), Signalled,
+        *((word, name) for word in (Told, Noted) for name in ("signalled", "reaped")), Settled,
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -220,12 +221,12 @@ class LoggedSignals(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Obeyed):
-            if fact.operation[0] == "signal":
-                self._obeyed(*fact.operation[1:])
+            self._obeyed(*fact.operation[1:])
         elif isinstance(fact, Signalled):
             self._untold.append(fact.pid)
         elif isinstance(fact, Settled):
-            self.claim(not self._untold, f"signals that nobody was told of: pids {self._untold}")
+            if self._untold:
+                self.fail(f"signals that nobody was told of: pids {self._untold}")
         elif isinstance(fact, Told | Noted):
             self._told(fact.report)
 
@@ -245,9 +246,7 @@ class LoggedSignals(Checker):
     def _told(self, report: Sequence[Any]) -> None:
         if not self._untold:
             return
-        told = set(report[4]) if report[0] == "signalled" else set()
-        if report[0] == "reaped":
-            told = set(report[3])
+        told = set(report[4] if report[0] == "signalled" else report[3])
         self._untold = [pid for pid in self._untold if pid not in told]
 
     def rested(self, world: World) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from circus.arbiter.memory import blank
 from circus.bus import commands
 from circus.bus.past import Fold
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.shapes import entity, field
 from circus.bus.values import ARBITER, EFFECTS_PER_DECISION_MAX, NS_PER_MS, watcher_of
 from circus.replay.checks.checkers import Checker, Truth
@@ -150,6 +150,8 @@ class Detectable(Checker):
                 self._judge(fact.subscriber, seq, fact.boot - max(since, self._since))
 
     def stepped(self, world: World) -> None:
+        if not world.strangers.listeners:
+            return
         weather = world.strangers.network.weather
         if weather is not self._weather:
             # What was under way in a bad network still is when the network is mended.
@@ -209,7 +211,7 @@ class Secret(Checker):
     the keeper is told but the environment."""
 
     id = "I-SECRET"
-    hears = (Obeyed, Told, Replied)
+    hears = ((Obeyed, "spec"), (Told, "failed"), (Told, "hello"), Replied)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -217,10 +219,9 @@ class Secret(Checker):
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Obeyed):
-            if fact.operation[0] == "spec":
-                told = {k: v for k, v in fact.operation[2].items() if k != "env"}
-                self._search(repr(told).encode(), "a command line")
-        elif isinstance(fact, Told) and fact.report[0] in {"failed", "hello"}:
+            told = {k: v for k, v in fact.operation[2].items() if k != "env"}
+            self._search(repr(told).encode(), "a command line")
+        elif isinstance(fact, Told):
             self._search(repr(fact.report).encode(), "a report")
         elif isinstance(fact, Replied):
             self._search(fact.content, "an answer")
@@ -244,6 +245,7 @@ class Fenced(Checker):
     """
 
     id = "I-FENCE"
+    hears = (Body, Received, (Obeyed, "list"), Forked, (Told, "spawned"))
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -264,11 +266,10 @@ class Fenced(Checker):
         if isinstance(fact, Received):
             self.claim(fact.sent == fact.taken, f"mail of {fact.sent} is given to {fact.taken}")
         elif isinstance(fact, Obeyed):
-            if fact.operation[0] == "list":
-                self._barrier = max(self._barrier, fact.operation[1])
+            self._barrier = max(self._barrier, fact.operation[1])
         elif isinstance(fact, Forked):
             self._forked.add(fact.serial)
-        elif isinstance(fact, Told) and fact.report[0] == "spawned":
+        elif isinstance(fact, Told):
             spawn_id, serial = fact.report[1], fact.report[5]
             if serial in self._forked and spawn_id <= self._barrier:
                 self.fail(f"{spawn_id} was started, it is older than {self._barrier}", spawn_id)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SIGKILL: Final = 9
 ATTENTION_NS_MAX: Final = 50_000_000  # between two happenings; what is lost is found at rest
 OF_WORKERS: Final = frozenset((Ended, Reaped, OrphanReaped, Signalled))
+OF_KERNEL: Final = OF_WORKERS | {Told, Forked}
 
 
 @entity

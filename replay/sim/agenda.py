@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from circus.bus.record import new_tuple
 from circus.bus.values import Moment
 from circus.replay.sim.coverage import Coverage
 
@@ -60,8 +61,8 @@ class Agenda:
     def later(self, delay: int, happening: Happening) -> None:
         """Let it happen `delay` ns from now."""
         self._count += 1
-        entry = (self.boot + max(0, delay), self.chance.random(), self._count, happening)
-        heapq.heappush(self._heap, entry)
+        due = self.boot + delay if delay > 0 else self.boot
+        heapq.heappush(self._heap, (due, self.chance.random(), self._count, happening))
 
     def cancel(self) -> None:
         """Nothing of what was to happen will."""
@@ -72,14 +73,15 @@ class Agenda:
         if not self._heap:
             return None
         due, _, _, happening = heapq.heappop(self._heap)
-        if due > self.boot:
-            self.pass_time(due - self.boot)
+        duration = due - self.boot
+        if duration > 0:
+            self.pass_time(duration)
         return happening
 
     def pass_time(self, duration: int) -> None:
         """Both clocks go on; the wall clock at its own pace."""
         self.boot += duration
-        self.wall += duration + duration * self.slew // PPM
+        self.wall += duration + duration * self.slew // PPM if self.slew else duration
 
     @property
     def awake(self) -> int:
@@ -125,5 +127,6 @@ class SimClock:
         self._agenda = agenda
 
     def now(self) -> Moment:
-        self._agenda.touch("clock")
-        return Moment(*self._agenda.moment())
+        agenda = self._agenda
+        agenda.touch("clock")
+        return new_tuple(Moment, (agenda.wall, agenda.boot))

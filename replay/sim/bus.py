@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-import msgpack
-
+from circus.bus.codec import pack
 from circus.bus.machine import Delivered, Stamped
-from circus.bus.record import Decision
+from circus.bus.record import Decision, new_tuple
 from circus.process.link import OPERATIONS, OPERATIONS_PER_MESSAGE, REPORTS, LinkClosed, decode
 from circus.replay.sim.agenda import Agenda
 
@@ -67,9 +66,9 @@ class SimBus:
             due += self._delay()
         if pair is None:
             pair = box[sender] = deque()
-        else:
-            due = max(due, pair[-1].due)
-        pair.append(Letter(due, incarnation, sender, content))
+        elif due < pair[-1].due:
+            due = pair[-1].due
+        pair.append(new_tuple(Letter, (due, incarnation, sender, content)))
 
     def fetch(self, box: dict[str, deque[Letter]], incarnation: int) -> list[Letter]:
         """All that has arrived; in order for each sender, in any order between them."""
@@ -90,6 +89,8 @@ class SimBus:
         taken wait for something else: actors hear nothing before the keeper's list is settled."""
         due: int | None = None
         for box in self._boxes.values():
+            if not box:
+                continue
             for pair in box.values():
                 head = pair[0]
                 if head.due > after and head.incarnation == incarnation:
@@ -112,9 +113,13 @@ class SimBus:
     def _arrived(self, pair: deque[Letter], incarnation: int) -> list[Letter]:
         found: list[Letter] = []
         boot = self.agenda.boot
-        while pair and (pair[0].due <= boot or pair[0].incarnation != incarnation):
-            letter = pair.popleft()
-            if letter.incarnation == incarnation:
+        while pair:
+            letter = pair[0]
+            mine = letter.incarnation == incarnation
+            if mine and letter.due > boot:
+                break
+            pair.popleft()
+            if mine:
                 found.append(letter)
             else:
                 self.stale += 1
@@ -168,6 +173,8 @@ class SimWire:
         if not self._box:
             return ()
         letters = self._bus.fetch(self._box, self._incarnation)
+        if len(letters) == 1:
+            return letters[0].content
         return [item for letter in letters for item in letter.content]
 
 
@@ -200,6 +207,8 @@ class SimLink:
         self._agenda.touch("link.flush")
         if self._cut:
             raise LinkClosed
+        if not self._unsent:
+            return True
         unsent, self._unsent = self._unsent, []
         for start in range(0, len(unsent), OPERATIONS_PER_MESSAGE):
             items = _travelled(unsent[start : start + OPERATIONS_PER_MESSAGE], OPERATIONS)
@@ -241,4 +250,4 @@ class SimLink:
 def _travelled(
     items: Sequence[Sequence[Any]], schema: Mapping[str, tuple[Any, ...]]
 ) -> list[Sequence[Any]]:
-    return list(decode(msgpack.packb(list(items), use_bin_type=True), schema))
+    return list(decode(pack(items), schema))

@@ -148,8 +148,9 @@ class SimCore:
         self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
         self._edges.counting = True
         switchboard = self.runtime.switchboard
-        switchboard.observers += [observer, self.projection, self._edges]
-        switchboard.watch(outcomes.observe, outcomes.watches)
+        switchboard.observers.append(observer)
+        for other in (self.projection, outcomes, self._edges):
+            switchboard.watch(other.observe, other.watches)
         self._begin()
         self.front.serve(self.runtime, self.projection, outcomes, around.options)
 

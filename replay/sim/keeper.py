@@ -33,6 +33,8 @@ KEEPER_PID: Final = 1
 CORE_PID: Final = 1_000_000  # plus the count of starts: never a worker's
 NOTICE_DELAY_MAX: Final = 2_000_000
 
+SETTLED: Final = Settled()
+
 Tell = Callable[[list[Sequence[Any]]], None]
 MakeChildren = Callable[[Kernel, Tell], Children]
 
@@ -165,7 +167,7 @@ class SimKeeper:
             self._host.happened(Obeyed(operation))
         keeping.work(few)
         code = keeping.attend(self.agenda.boot)
-        self._host.happened(Settled())
+        self._host.happened(SETTLED)
         if code is not None:
             self._host.over(code)
         else:

@@ -108,7 +108,7 @@ class Network:
 
     def delay(self) -> int:
         """How long a message is under way."""
-        if self.strikes("bus.late", self.weather.late):
+        if self.weather.late and self.strikes("bus.late", self.weather.late):
             return self.agenda.chance.randrange(LATE_NS_MAX)
         return self.agenda.some(PROMPT_NS_MAX)
 
@@ -141,7 +141,7 @@ class Network:
         """To everybody whose subscription has arrived."""
         topic = frames[0]
         for ear in self._ears:
-            if any(topic.startswith(wanted) for wanted in ear.known):
+            if topic.startswith(tuple(ear.known)):
                 ear.send(frames)
 
     # --- the other ends ---------------------------------------------------------------------------
@@ -277,12 +277,12 @@ class Ear:
     def send(self, frames: Sequence[bytes]) -> None:
         """One message of the stream, or its loss."""
         network, agenda = self._network, self._network.agenda
-        rate = network.weather.lost
-        if (self._dropping and rate) or network.strikes("events.lost", rate):
+        rate, rejoin = network.weather.lost, network.weather.rejoin
+        if rate and (self._dropping or network.strikes("events.lost", rate)):
             self._dropping = (self._dropping or agenda.chance.randrange(BURST_MAX) + 1) - 1
             self._dropped(frames)
             return
-        if network.strikes("events.reconnect", network.weather.rejoin):
+        if rejoin and network.strikes("events.reconnect", rejoin):
             self._dropped(frames)
             self._break()
             return
