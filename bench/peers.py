@@ -31,10 +31,24 @@ def program(peer: str, name: str) -> Path:
     return KEPT / peer / "bin" / name
 
 
+DAEMONS: Final = {"circus": "circusd", "supervisor": "supervisord"}
+
+
+def works(peer: str) -> bool:
+    """Whether its daemon starts: one half installed, moved or gone stale would fail every run."""
+    try:
+        done = subprocess.run(
+            [program(peer, DAEMONS[peer]), "--version"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    except OSError:
+        return False  # not there, or its interpreter is not
+    return done.returncode == 0 and PACKAGES[peer][0].rpartition("=")[2] in done.stdout.decode()
+
+
 def install(peer: str) -> bool:
-    """Make its virtual environment once; False, with a word, where that cannot be done."""
-    done = KEPT / peer / "installed"
-    if done.exists():
+    """Make its virtual environment where none works; False, with a word, if that cannot be done."""
+    if works(peer):
         return True
     venv.create(KEPT / peer, with_pip=True, clear=True)
     pip = [str(KEPT / peer / "bin/python"), "-m", "pip", "install", "-q"]
@@ -42,7 +56,9 @@ def install(peer: str) -> bool:
     if code:
         sys.stderr.write(f"cannot install {peer}: pip says {code}; it is left out\n")
         return False
-    done.touch()
+    if not works(peer):
+        sys.stderr.write(f"cannot start {peer} as installed; it is left out\n")
+        return False
     return True
 
 
