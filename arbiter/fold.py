@@ -127,11 +127,13 @@ def _added(state: State, record: Record, body: Any) -> None:
     address = watcher_address(name, record.seq)
     order = 1 + max((entry.order for entry in state.entries.values()), default=0)
     old = state.entries.get(key)
-    state.entries[key] = Entry(name, address, body.spec, old.order if old else order)
+    successor = state.successors.pop(key, None)
+    # Whom an operator had stopped stays stopped under its new options, and under the next ones.
+    halted = successor is not None and not successor.start and bool(body.spec["autostart"])
+    state.entries[key] = Entry(name, address, body.spec, old.order if old else order, halted)
     cause = state.jobs.get(record.cause)
     if cause is not None and not cause.kind:
         cause.kind = "add"
-    successor = state.successors.pop(key, None)
     if successor is not None and successor.start and successor.job in state.jobs:
         job = state.jobs[successor.job]
         job.todo[key] = None

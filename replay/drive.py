@@ -20,8 +20,9 @@ from typing import Final
 
 import attr
 
-from circus.replay import machine, wishes
+from circus.replay import hardship, machine, wishes
 from circus.replay.checks.checkers import Violation
+from circus.replay.hardship import Hardship
 from circus.replay.kernel.spawn import KernelWeather
 from circus.replay.sim import bus as sim_bus
 from circus.replay.sim import clock as sim_clock
@@ -121,8 +122,9 @@ def drive(
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
+    Hardship.drawn(world.agenda).befall(world)
     world.agenda.coverage.expect(
-        *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS
+        *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS, *hardship.FAULTS
     )
     play(world, weather, steps)
     if world.ended is None:

@@ -29,7 +29,7 @@ from circus.replay.checks.subscribers import TAINTS
 from circus.replay.checks.truth import Fact
 from circus.replay.kernel.kernel import MakeLives
 from circus.replay.kernel.lives import Lives
-from circus.replay.sim.agenda import Agenda, Crash, PowerCut
+from circus.replay.sim.agenda import Agenda, Crash, Dice, PowerCut
 from circus.replay.sim.bus import SimBus, SimExchange, SimLink
 from circus.replay.sim.clock import Stops
 from circus.replay.sim.disk import SimDisk
@@ -50,7 +50,9 @@ from circus.replay.sim.strangers import Strangers
 SIGKILL: Final = 9
 START_DELAY_MAX: Final = 50_000_000  # from fork to the first look at the ledger
 TRACEBACK: Final = 1  # what Python ends with
+RELAPSE_CALLS_MAX: Final = 150  # touches of a seam
 POWER_OFF_NS: Final = 5_000_000_000
+BLINK_NS: Final = 100_000_000  # a virtual machine that others look at while it starts again
 SEGMENT_SIZES: Final = (4096, 65536, SEGMENT_BYTES_MAX)
 FAULTS: Final = ("core.crash", "power.cut")
 # What may cost a ledger some of its records. Of what was not synced a power cut may keep the later
@@ -87,6 +89,7 @@ class Machine:
         self._starting: SimLink | None = None
         self.ended: int | None = None
         self.boots = 1
+        self.relapse = 0.0  # how often the power fails again while the core starts
         self.tally = Tally(Silence())
         self.stops = Stops(agenda)
         self.vault = Vault.in_memory()
@@ -95,7 +98,7 @@ class Machine:
         self.options = SimOptions(lambda: self.configuration, self.vault)
         self.snapshots = SimSnapshots(agenda, self.disk)
         self.strangers = Strangers(agenda, self._turn, self.happened)
-        self._bus = SimBus(agenda)
+        self.bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
         self._segment_bytes_max = agenda.chance.choice(SEGMENT_SIZES)
         self.keeper = SimKeeper(agenda, self, cast.make_children, cast.make_lives)
@@ -150,10 +153,10 @@ class Machine:
         self.core = self._starting = None
         agenda.cancel()
         self.disk.lose_power(agenda.chance)
-        agenda.pause(POWER_OFF_NS)
+        agenda.pause(BLINK_NS if self.strangers.afar else POWER_OFF_NS)
         self.boots += 1
         self.stops = Stops(agenda)
-        self._bus = SimBus(agenda)
+        self.bus.lose()
         weather = self.keeper.kernel.lives.weather
         self.keeper = SimKeeper(agenda, self, self.cast.make_children, self.cast.make_lives)
         self.keeper.kernel.lives.weather = weather
@@ -161,6 +164,13 @@ class Machine:
         self.strangers.lose_power()
         if self.ended is None and self._configured is not None:
             self.switch_on()
+            self._perhaps_relapse(agenda.stream("relapse"))
+
+    def _perhaps_relapse(self, dice: Dice) -> None:
+        if self.relapse and dice.random() < self.relapse:
+            self.agenda.coverage.faults["power.relapse"] += 1
+            self.agenda.crash_at = self.agenda.touched + dice.randrange(1, RELAPSE_CALLS_MAX)
+            self.agenda.crash = PowerCut
 
     def switch_on(self) -> None:
         """The service manager starts the keeper, and that its first core."""
@@ -212,7 +222,7 @@ class Machine:
         if self._starting is not link:
             return  # It was killed before it came to that.
         around = Surroundings(
-            agenda=self.agenda, disk=self.disk, bus=self._bus, network=self.strangers.network,
+            agenda=self.agenda, disk=self.disk, bus=self.bus, network=self.strangers.network,
             options=self.options, secrets=self.vault.reveal, boot_id=f"boot-{self.boots}",
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
@@ -261,7 +271,7 @@ class Machine:
     def _core_over(self, code: int | None, signum: int | None) -> None:
         if self.core is not None and self.core.ledger.degraded:
             self.holed()
-            self._bus = SimBus(self.agenda)  # The next core may have the same incarnation.
+            self.bus.lose()  # The next core may have the same incarnation.
         self.core = self._starting = None
         self.strangers.network.fall_silent()
         self.stops.forget()

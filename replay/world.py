@@ -135,6 +135,7 @@ class World(Machine):
     def settle(self) -> None:
         """Faults are over: the world comes to rest, and what must be true at rest is."""
         self.agenda.crash_at = None
+        self.bus.late = self.relapse = 0.0
         self.disk.change_weather(CALM)
         self.strangers.become_calm()
         self.keeper.kernel.become_calm()

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from circus.bus import commands, events
 from circus.bus.record import Body, Record
-from circus.bus.values import CLIENT, CORE, NS_PER_SECOND, watcher_of
+from circus.bus.spec import OPTIONS, Change
+from circus.bus.values import ARBITER, CLIENT, CORE, NS_PER_SECOND, watcher_address, watcher_of
 from circus.replay.checks.checkers import Checker, Truth
-from circus.replay.checks.truth import Asked, CoreLost, Ended, Fact, Told
+from circus.replay.checks.truth import Asked, CoreLost, Ended, Fact, Obeyed, Told
 from circus.replay.checks.witness import Watched
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Converged(Checker):
         events.ArbiterStopping,
         events.ArbiterConfigured,
         events.WatcherStopped,
+        events.WatcherAdded,
     )
 
     def __init__(self, truth: Truth) -> None:
@@ -55,17 +57,39 @@ class Converged(Checker):
         self._wish: dict[str, bool] = {}
         self._waiting: dict[str, set[int]] = {}  # slots, by watcher
         self._stopping = False
+        self._halted: dict[str, bool] = {}  # by name: whether an operator has stopped it last
+        self._replaced: dict[str, str] = {}  # stopped ones that a file makes others of: by its job
+        self._kept_down: dict[str, str] = {}  # those others, by address
 
     def recorded(self, record: Record) -> None:
         body = record.body
-        if isinstance(body, commands.ProcessSpawn | events.SlotVacated):
+        if isinstance(body, events.WatcherAdded):
+            self._born(record, str(body.spec["name"]))
+        elif isinstance(body, commands.ProcessSpawn | events.SlotVacated):
             self._waiting.get(record.actor, set()).discard(record.slot or 0)
         elif isinstance(body, events.SlotWaiting):
             self._waiting.setdefault(record.actor, set()).add(record.slot or 0)
         elif isinstance(body, events.ArbiterStopping | events.ArbiterConfigured):
             self._stopping = isinstance(body, events.ArbiterStopping)
+            if isinstance(body, events.ArbiterConfigured):
+                self._changed(body, str(record.cause))
         else:
             self._wished(record, body)
+
+    def _changed(self, body: events.ArbiterConfigured, job: str) -> None:
+        for name, options in body.changed.items():
+            fixed = any(OPTIONS[one].metadata["change"] is Change.FIXED for one in options)
+            if fixed and self._halted.get(name):
+                self._replaced[name] = job
+
+    def _born(self, record: Record, name: str) -> None:
+        """What an operator has stopped stays stopped when a file replaces it."""
+        address = watcher_address(name, record.seq)
+        if name.lower() in self._replaced:
+            self._kept_down[address] = self._replaced.pop(name.lower())
+            self._wish[address] = False
+        else:
+            self._halted.pop(name.lower(), None)
 
     def _wished(self, record: Record, body: Any) -> None:
         if isinstance(body, events.WatcherStopped):
@@ -78,6 +102,15 @@ class Converged(Checker):
                 self._wish[asked[0]] = asked[1]
         elif record.actor != record.to and record.to:
             self._asked[record.seq] = (record.to, UP[type(body)])
+            if record.actor == ARBITER and not self._stopping:
+                self._told_by_arbiter(record, up=UP[type(body)])
+
+    def _told_by_arbiter(self, record: Record, *, up: bool) -> None:
+        job = self._kept_down.get(record.to or "")
+        if up and job is not None and str(record.id).partition(":")[0] == job:
+            text = f"an operator has stopped {record.watcher}, and the new file starts it"
+            self.fail(text, record.to or "")
+        self._halted[(record.watcher or "").lower()] = not up
 
     def rested(self, world: World) -> None:
         if world.ended is not None:
@@ -146,17 +179,23 @@ def _is_input(record: Record) -> bool:
 
 
 class Shutdown(Checker):
-    """Once asked to, the daemon ends within the longest grace, and no worker outlives it."""
+    """Once asked to, the daemon ends within the longest grace, and no worker outlives it, nor
+    anybody in the sessions of those whose leftovers are to be killed."""
 
     id = "I-SHUT"
-    hears = (events.ArbiterStopping, events.ArbiterConfigured, (Told, "os_signal"), CoreLost)
+    hears = (
+        events.ArbiterStopping, events.ArbiterConfigured, (Told, "os_signal"), CoreLost,
+        (Obeyed, "spawn"),
+    )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self._asked = False
         self._restart = True  # the time that is left counts from now
         self._latest = 0
+        self._boot = 0
         self._late = 0  # how long it has been too late, suspends and stalls not counted
+        self._clean: set[int] = set()  # spawn_ids that leave nobody behind
 
     def recorded(self, record: Record) -> None:
         self._asked = isinstance(record.body, events.ArbiterStopping)
@@ -165,25 +204,39 @@ class Shutdown(Checker):
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, CoreLost):
             self._restart = True
+        elif isinstance(fact, Obeyed):
+            if fact.operation[4][4]:
+                self._clean.add(fact.operation[1])
         elif isinstance(fact, Told) and fact.report[1] in ENDING:
             self._asked = self._restart = True
 
     def stepped(self, world: World) -> None:
         if world.ended is not None:
-            left = [one for many in self.truth.workers.living.values() for one in many]
-            self.claim(
-                not left, f"the daemon has ended, and left running: {left}", max(left, default=0)
-            )
-            return
-        if not self._asked:
-            return
-        now = world.agenda.boot
-        if self._restart or world.core is None or any(one.killed for one in self._living()):
-            self._restart = False
-            self._latest = now + self._grace()
-        late = max(0, now - self._latest)
-        self._late = self._late + min(late, LATE_NS_MAX) if late else 0
-        self.claim(self._late <= SHUT_SLACK_NS, "the daemon was asked to end and has not")
+            self._look_for_survivors(world)
+        elif self._asked:
+            now = world.agenda.boot
+            passed, self._boot = min(now - self._boot, LATE_NS_MAX), now
+            if self._restart or self._is_excused(world):
+                self._restart = False
+                self._latest = now + self._grace()
+            self._late = self._late + passed if now > self._latest else 0
+            self.claim(self._late <= SHUT_SLACK_NS, "the daemon was asked to end and has not")
+
+    def _look_for_survivors(self, world: World) -> None:
+        left = [one for many in self.truth.workers.living.values() for one in many]
+        text = f"the daemon has ended, and left running: {left}"
+        self.claim(not left, text, max(left, default=0))
+        for one in world.keeper.kernel.living():
+            founder = self.truth.workers.by_serial.get(one.founder)
+            if founder is not None and founder.spawn_id in self._clean and not one.doomed:
+                text = f"the daemon has ended, and of {founder.spawn_id}'s session {one.pid} runs"
+                self.fail(text, founder.spawn_id)
+
+    def _is_excused(self, world: World) -> bool:
+        """What is killed ends when the kernel can; nobody acts on mail that has not come."""
+        if world.core is None or world.bus.late_until > world.agenda.boot:
+            return True
+        return any(one.killed for one in self._living())
 
     def _living(self) -> list[Any]:
         return [one for many in self.truth.workers.living.values() for one in many.values()]

@@ -101,7 +101,8 @@ class StopSequence(Checker):
     id = "I-STOPSEQ"
     hears = (
         events.WatcherUpdated, commands.WatcherStop, commands.WatcherKill, events.SlotStopping,
-        commands.ProcessSignal, events.CommandFinished, events.CommandRefused,
+        commands.ProcessSignal, events.CommandFinished, events.CommandRefused, (Obeyed, "spawn"),
+        Signalled, (Noted, "signalled"),
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -110,6 +111,10 @@ class StopSequence(Checker):
         self._stops: dict[str, dict[int, Stop]] = {}  # by watcher, by spawn_id
         self._due: list[tuple[int, int, str]] = []  # when, spawn_id, watcher: a heap
         self._overdue: deque[tuple[int, int, str]] = deque()
+        self._plans = Plans(self)
+
+    def happened(self, fact: Fact) -> None:
+        self._plans.happened(fact)
 
     def recorded(self, record: Record) -> None:
         body = record.body
@@ -184,6 +189,37 @@ class StopSequence(Checker):
             self.fail(text, spawn_id)
 
 
+class Plans:
+    """The keeper alone: between its own stop signal and its SIGKILL lies the grace of the plan."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+        self._graces: dict[int, int] = {}  # by spawn_id
+        self._since: dict[int, int] = {}  # boot ns, by spawn_id
+        self._latest = 0  # when the latest signal was sent
+
+    def happened(self, fact: Fact) -> None:
+        """A plan comes with its spawn; what is sent by it is noted at once."""
+        if isinstance(fact, Signalled):
+            self._latest = fact.boot
+        elif isinstance(fact, Obeyed):
+            self._graces[fact.operation[1]] = fact.operation[4][1]
+        elif isinstance(fact, Noted) and fact.report[4]:
+            self._sent(fact.report[2], fact.report[3])
+
+    def _sent(self, spawn_id: int, signum: int) -> None:
+        since = self._since.get(spawn_id)
+        if since is None:
+            self._since[spawn_id] = self._latest  # the stop signal, whichever it is
+            return
+        # Whoever asks for the end a second time leaves a second to everybody.
+        grace = min(self._graces.get(spawn_id, 0), NS_PER_SECOND)
+        waited = self._latest - since
+        if signum == signal.SIGKILL and waited < grace:
+            text = f"without a core {spawn_id} was killed after {waited} ns, its plan says {grace}"
+            self._checker.fail(text, spawn_id)
+
+
 def _woke(cause: Record | None) -> bool:
     return cause is not None and isinstance(cause.body, events.TimerWoke)
 
@@ -192,6 +228,7 @@ class LoggedSignals(Checker):
     """Every signal sent has a command with its sender in the ledger, and later its result.
 
     What the keeper sends by itself (stop plans, leftovers) it tells, or notes in its last words.
+    A signal that is asked for again is not sent again: what is told twice covers nothing.
     """
 
     id = "I-LOG-SIG"
@@ -204,6 +241,7 @@ class LoggedSignals(Checker):
         super().__init__(truth)
         self._asked: dict[int, Record] = {}
         self._open: dict[int, None] = {}  # seqs without a result on record
+        self._carried_out: set[int] = set()  # seqs that the keeper has told a result of
         self._untold: list[int] = []  # pids that were signalled since the last report about them
 
     def recorded(self, record: Record) -> None:
@@ -244,10 +282,13 @@ class LoggedSignals(Checker):
             self.fail(f"signal {seq} is not what was recorded", spawn_id)
 
     def _told(self, report: Sequence[Any]) -> None:
-        if not self._untold:
-            return
         told = set(report[4] if report[0] == "signalled" else report[3])
-        self._untold = [pid for pid in self._untold if pid not in told]
+        if report[0] == "signalled" and report[1]:
+            if report[1] in self._carried_out:
+                return  # What the core asks for again after a crash is answered, not repeated.
+            self._carried_out.add(report[1])
+        if self._untold:
+            self._untold = [pid for pid in self._untold if pid not in told]
 
     def rested(self, world: World) -> None:
         if world.ended is None:

@@ -23,7 +23,6 @@ from circus.replay.checks.truth import (
     Handed,
     Noticed,
     Obeyed,
-    Received,
     Replied,
     Severed,
     Told,
@@ -52,14 +51,16 @@ class InSequence(Checker):
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
         self.at: dict[str, int] = {}
+        self.last: dict[str, Record] = {}
 
     def remember(self, before: Checker) -> None:
         assert isinstance(before, InSequence), before
-        self.at = before.at
+        self.at, self.last = before.at, before.last
 
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Severed):
             self.at[fact.subscriber] = fact.seq
+            self.last.pop(fact.subscriber, None)
             return
         assert isinstance(fact, Handed), fact
         record, who = fact.record, fact.subscriber
@@ -69,7 +70,14 @@ class InSequence(Checker):
         known = self.truth.record_at(record.seq)
         if known is not None and known != record:
             self.fail(f"{who} hands out {record!r}, on record is {known!r}", record.seq)
-        self.at[who] = record.seq
+        self._continue(who, self.last.get(who))
+        self.at[who], self.last[who] = record.seq, record
+
+    def _continue(self, who: str, last: Record | None) -> None:
+        """What it goes on from is still what is on record; a power cut may have taken it away."""
+        known = None if last is None else self.truth.record_at(last.seq)
+        if last is not None and known is not None and known != last:
+            self.fail(f"{who} goes on from {last!r}, on record is {known!r}", last.seq)
 
 
 @entity
@@ -240,12 +248,12 @@ class Secret(Checker):
 class Fenced(Checker):
     """A message of an older incarnation has no effect.
 
-    On the bus it is not even handed over; an actor answers its inputs once and in order, so that
-    an answer of a dead host would show; the keeper starts nothing from below the barrier.
+    An actor answers its inputs once and in order, so that an answer of a dead host would show; the
+    keeper starts nothing from below the barrier.
     """
 
     id = "I-FENCE"
-    hears = (Body, Received, (Obeyed, "list"), Forked, (Told, "spawned"))
+    hears = (Body, (Obeyed, "list"), Forked, (Told, "spawned"))
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -263,9 +271,7 @@ class Fenced(Checker):
         self._answered[actor] = (cause, record.seq)
 
     def happened(self, fact: Fact) -> None:
-        if isinstance(fact, Received):
-            self.claim(fact.sent == fact.taken, f"mail of {fact.sent} is given to {fact.taken}")
-        elif isinstance(fact, Obeyed):
+        if isinstance(fact, Obeyed):
             self._barrier = max(self._barrier, fact.operation[1])
         elif isinstance(fact, Forked):
             self._forked.add(fact.serial)

@@ -168,15 +168,8 @@ class Noticed(NamedTuple):
     boot: int
 
 
-class Received(NamedTuple):
-    """The transport has handed a message of incarnation `sent` to one of incarnation `taken`."""
-
-    sent: int
-    taken: int
-
-
 Fact: TypeAlias = (
     Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Noted | Obeyed | Settled
-    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Received | Ready
+    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Ready
     | ClosedStdout
 )  # fmt: skip

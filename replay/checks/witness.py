@@ -93,7 +93,8 @@ class Workers:
 
 
 class Attention:
-    """The time that a core has had to react: no suspend, no pause, no death of it counts."""
+    """The time that a core has had to react: no suspend, no pause, no death of it counts, nor a
+    time in which mail between its hosts was late (replay.sim.bus)."""
 
     def __init__(self) -> None:
         self.ns = 0
@@ -104,7 +105,8 @@ class Attention:
         boot = world.agenda.boot
         passed, self._boot = boot - self._boot, boot
         core = world.core
-        if core is not None and core.runtime.awake and world.stops.until <= boot:
+        held = max(world.stops.until, world.bus.late_until) > boot
+        if core is not None and core.runtime.awake and not held:
             self.ns += min(passed, ATTENTION_NS_MAX)
         return self.ns
 

@@ -50,6 +50,7 @@ class Process:
     signals: Signals = attr.Factory(Signals)
     children: list[Process] = attr.Factory(list)  # in the order in which they became its own
     leads: bool = False  # it has called setsid
+    founder: int = 0  # serial of whoever has begun its session
     executed: bool = False
     subreaper: bool = False
     traced: bool = False  # by a debugger: its end is not shown to its parent yet
@@ -110,6 +111,7 @@ class Kin:
         if process.leads or process.pid in self.groups:
             return errno.EPERM
         process.leads = True
+        process.founder = process.serial
         self._move(process, process.pid)
         _leave(self.sessions, process.session, process)
         process.session = process.pid

@@ -76,6 +76,7 @@ class ProcessTable:
         child = Process(
             self._serials, pid, mother, mother.group, mother.session, script, started, mother.uid
         )
+        child.founder = mother.founder
         child.signals = mother.signals.inherited()
         mother.children.append(child)
         self.processes[child.serial] = child

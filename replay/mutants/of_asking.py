@@ -1,4 +1,4 @@
-"""Room: replay -- mutants between the ledger and strangers: gateway, outcomes, subscribers.
+"""Room: replay -- mutants between the ledger and strangers: gateway, outcomes, reads, subscribers.
 
 Knows:     replay.mutants.mutant.
 Known by:  replay.mutants (the register).
@@ -12,6 +12,7 @@ from typing import Final
 from circus.replay.mutants.mutant import Mutant
 
 GATEWAY: Final = "circus.arbiter.gateway"
+READS: Final = "circus.arbiter.reads"
 OUTCOMES: Final = "circus.arbiter.outcomes"
 MEMORY: Final = "circus.arbiter.memory"
 FOLLOW: Final = "circus.bus.follow"
@@ -48,6 +49,18 @@ ASKING: Final = (
         "the first record of each frame that was read is taken for one that was had",
         "Batch(after, frame.payload, chain8, last)",
         "Batch(after + 1, frame.payload, chain8, last)",
+        ("I-SUB",),
+    ),
+    Mutant(
+        "new_core_believed", FOLLOW,
+        "a subscriber does not compare histories when the core is another one",
+        "        if before is None or before == header.incarnation:\n", "        if True:\n",
+        ("I-SUB",),
+    ),
+    Mutant(
+        "divergence_not_told", READS,
+        "who has seen what a power cut took away is given another history without a word",
+        "elif read.after > ledger.head or self._differs(read):", "elif read.after > ledger.head:",
         ("I-SUB",),
     ),
 )  # fmt: skip

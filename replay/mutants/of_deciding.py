@@ -135,6 +135,13 @@ DECIDING: Final = (
         ("I-ATOMRELOAD", "I-MAX", "I-SINGLE"),
     ),
     Mutant(
+        "deadline_ignored", CORE,
+        "a command whose deadline has passed is carried out",
+        "record.deadline is not None and record.deadline < record.boot",
+        "record.deadline is not None and record.deadline < 0",
+        ("I-EXPIRE",),
+    ),
+    Mutant(
         "fold_differs_from_live", LIVES,
         "deciding about a short life changes the state behind the fold",
         "    failures = plan.state.failures.get(wid, 0) + 1\n",
@@ -171,6 +178,12 @@ DECIDING: Final = (
         "every option counts as changed when a file is read again",
         "if k in OPTIONS and _listed(old.get(k)) != _listed(v)}", "if k in OPTIONS}",
         ("I-RELOAD", "I-CONV"),
+    ),
+    Mutant(
+        "stopped_watcher_revived", ARBITER,
+        "a watcher that an operator has stopped is started when the file replaces it",
+        "bool(spec[\"autostart\"]) and not state.entries[key].halted", "bool(spec[\"autostart\"])",
+        ("I-CONV",),
     ),
     Mutant(
         "warmup_forgotten", ARBITER_FOLD,

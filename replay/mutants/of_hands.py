@@ -107,10 +107,22 @@ HANDS: Final = (
         ("I-SPAWN1",),
     ),
     Mutant(
+        "signal_carried_out_twice", CHILDREN,
+        "a signal that comes again after a crash is sent again",
+        "        if seq <= held.signal_seq:\n", "        if seq < 0:\n",
+        ("I-LOG-SIG",),
+    ),
+    Mutant(
         "stopped_in_any_order", STOP_PLANS,
         "the keeper alone stops the highest priority first",
         "key=lambda held: held.plan.priority)", "key=lambda held: -held.plan.priority)",
         ("I-DEP",),
+    ),
+    Mutant(
+        "plan_without_grace", STOP_PLANS,
+        "the keeper alone kills at once what it should ask",
+        "boot + held.plan.grace", "boot",
+        ("I-STOPSEQ",),
     ),
     Mutant(
         "plan_without_kill", STOP_PLANS,

@@ -79,6 +79,12 @@ RECORD: Final = (
         ("I-LOG-SIG",),
     ),
     Mutant(
+        "incarnation_not_synced", RUNTIME,
+        "an incarnation begins to act before it is on the platter",
+        "        self._ledger.sync(self._clock.now())\n", "",
+        ("I-PREFIX",),
+    ),
+    Mutant(
         "timers_not_rearmed", PAST,
         "a core that comes back has forgotten what was armed",
         "        found.timers.fold(record)\n", "",

@@ -2,7 +2,7 @@
 
 Knows:     bus.values, replay.sim.coverage.
 Known by:  every part of the simulated world.
-Never:     reads a real clock, has a second source of chance.
+Never:     reads a real clock, has chance that does not come from the seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PPM: Final = 1_000_000
 DOZE_NS: Final = 50_000_000
 
 Happening = Callable[[], None]
-Dice: TypeAlias = random.Random  # the world's one source of chance
+Dice: TypeAlias = random.Random  # the world's chance
 
 
 class Crash(BaseException):
@@ -48,11 +48,17 @@ class Agenda:
         self.slept = 0
         self.slew = 0  # how much faster the wall clock goes than the other, in ppm
         self.coverage = Coverage()
+        self._streams: dict[str, Dice] = {}
         self._heap: list[tuple[int, float, int, Happening]] = []
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def stream(self, name: str) -> Dice:
+        """Chance of its own for one kind of weather: where it draws nothing, a seed that is older
+        than the weather means what it has always meant."""
+        return self._streams.setdefault(name, Dice(f"{self.seed} {name}"))
 
     def moment(self) -> tuple[int, int]:
         """Wall clock and boot time."""

@@ -45,13 +45,19 @@ class SimBus:
 
     def __init__(self, agenda: Agenda) -> None:
         self.agenda = agenda
-        self.stale = 0
         # Half of all worlds have a bus without delays, whose hosts may hold leases (ADR-0087).
         self.prompt = agenda.chance.random() < PROMPT_RATE
-        # How often mail takes seconds. Ours never does (hosts share a thread), so nobody draws it:
-        # what is bounded in time (I-FAIR) does not hold then, and everything else must.
-        self.late = 0.0
+        self.late = 0.0  # how often mail takes seconds (hosts on another machine)
+        # Until when late mail is under way: nobody can react to what has not come.
+        self.late_until = 0
+        self._dice = agenda.stream("late mail")
         self._boxes: dict[str, dict[str, deque[Letter]]] = {}  # by receiver, by sender
+
+    def lose(self) -> None:
+        """The machine was switched off, or nothing under way may be believed any more."""
+        self.prompt = self.agenda.chance.random() < PROMPT_RATE
+        self.late_until = 0
+        self._boxes.clear()
 
     def box(self, receiver: str) -> dict[str, deque[Letter]]:
         """What is under way to one receiver, by sender; empty where nothing is."""
@@ -98,11 +104,12 @@ class SimBus:
         return due
 
     def _delay(self) -> int:
-        chance = self.agenda.chance
-        if self.late and chance.random() < self.late:
+        delay = self.agenda.some(BUS_DELAY_MAX)
+        if self.late and self._dice.random() < self.late:
             self.agenda.coverage.faults["mail.late"] += 1
-            return chance.randrange(BUS_LATE_MAX)
-        return self.agenda.some(BUS_DELAY_MAX)
+            delay = self._dice.randrange(BUS_LATE_MAX)
+            self.late_until = max(self.late_until, self.agenda.boot + delay)
+        return delay
 
     def _shuffle(self, arrived: list[list[Letter]]) -> None:
         first = arrived[0]
@@ -122,7 +129,6 @@ class SimBus:
             if mine:
                 found.append(letter)
             else:
-                self.stale += 1
                 self.agenda.coverage.faults["mail.stale"] += 1
         return found
 

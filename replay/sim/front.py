@@ -145,6 +145,7 @@ class SimFront:
         self._network.agenda.touch("front.receive")
         for _ in range(len(self._inbox)):
             self._inbox.popleft()()
+            self._network.take_time()
         return True
 
     def settle(self, safe: int, now: Moment) -> None:

@@ -123,7 +123,7 @@ class SimCore:
         self.link = link
         self.ended: int | None = None
         self.alarm: int | None = None
-        self.safe = 0  # the seq up to which a client may be told that it is durable
+        self.safe = 0  # the seq up to which all is on the platter, as far as the core says
         self._ready = False
         self._looked = 0  # boot ns of the beginning of the latest turn
         self._around = around
@@ -169,8 +169,9 @@ class SimCore:
         if not self._ready and self.runtime.awake:
             self._say_ready()
         now = self._clock.now()
-        self.safe = self.upkeep.settle(now)
-        self.front.settle(self.safe, now)
+        safe = self.upkeep.settle(now)
+        self.front.settle(safe, now)
+        self.safe = max(self.safe, safe)
         if self.runtime.ended:
             self.ended = 0
             self._finish(self.ended)
@@ -216,6 +217,8 @@ class SimCore:
             host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
         )  # fmt: skip
         runtime.begin((Draft(started), *self._findings()))
+        if not self.ledger.degraded:
+            self.safe = self.ledger.head  # An incarnation begins by making its beginning durable.
         runtime.configure(self._around.configure)
 
     def _recalled(self) -> Memory:

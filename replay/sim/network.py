@@ -20,6 +20,7 @@ from circus.replay.sim.agenda import Agenda, Dice
 
 SECOND: Final = 1_000_000_000
 PROMPT_NS_MAX: Final = 2_000_000
+SLOW_NS_MAX: Final = 40_000_000
 LATE_NS_MAX: Final = 10 * SECOND
 AWAY_NS_MAX: Final = 3 * SECOND
 BURST_MAX: Final = 20
@@ -88,6 +89,7 @@ class Network:
         self.wake = wake
         self.weather = weather
         self.durability = "group"  # of the daemon that it leads to
+        self.slow = 0.0  # how often the core takes a while over what it has heard
         self.doors: Doors | None = None
         self.life = 0  # which core it is that listens, or listened last
         self._routes = 0
@@ -113,6 +115,13 @@ class Network:
         return self.agenda.some(PROMPT_NS_MAX)
 
     # --- the core's end ---------------------------------------------------------------------------
+
+    def take_time(self) -> None:
+        """Between what the core hears and its record lies time, in which a deadline may pass."""
+        dice = self.agenda.stream("slow core")
+        if self.slow and dice.random() < self.slow:
+            self.count("core.slow")
+            self.agenda.pass_time(dice.randrange(SLOW_NS_MAX))
 
     def listen(self, doors: Doors) -> None:
         """A new core has bound its sockets."""

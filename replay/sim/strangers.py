@@ -5,7 +5,7 @@ Known by:  replay.machine (holds them), replay.wishes (makes them ask).
 Never:     asks the same of two of them on purpose: that they race is chance.
 
 Strangers survive cores. With the machine they go down; clients come back without a memory,
-subscribers with the cursor that they have stored.
+subscribers with the cursor that they have stored, unless they are on a machine of their own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Strangers:
         self, agenda: Agenda, wake: Callable[[], None], tell: Callable[[Fact], None]
     ) -> None:
         self.network = Network(agenda, wake)
+        self.afar = False  # whether subscribers are on another machine, whose power stays on
         self.clients: list[SimClient] = []
         self.subscribers: list[SimSubscriber] = []
         self.listeners: list[RawListener] = []
@@ -58,6 +59,7 @@ class Strangers:
     def become_calm(self) -> None:
         """No more faults of the network."""
         self.change_weather(FAIR)
+        self.network.slow = 0.0
 
     def ask(self, command: str, properties: Mapping[str, Any]) -> None:
         """One of the clients asks; now and then it asks again for what has been answered."""
@@ -74,10 +76,14 @@ class Strangers:
         """Their machine is switched off and on again."""
         before = self.network
         self.network = Network(self._agenda, self._wake, before.weather)
-        self.network.durability = before.durability
+        self.network.durability, self.network.slow = before.durability, before.slow
         clients, listeners = len(self.clients), len(self.listeners)
         self.clients.clear()
         self.listeners.clear()
         self.invite(clients=clients, listeners=listeners)
         for subscriber in self.subscribers:
-            subscriber.move(self.network)
+            if self.afar:
+                self.network.count("subscriber outlives the machine")
+                subscriber.reach(self.network)
+            else:
+                subscriber.move(self.network)

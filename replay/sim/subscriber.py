@@ -70,6 +70,15 @@ class SimSubscriber:
         self._sdk = self._follow(self._stored)
         self._connect(network)
 
+    def reach(self, network: Network) -> None:
+        """The daemon's machine starts again, and this one's has run on: sockets connect again, and
+        ask again for what they want."""
+        barrier = self._barrier
+        self._connect(network)
+        if barrier:
+            self._ear.subscribe(barrier)
+            self._barrier = barrier
+
     def _connect(self, network: Network) -> None:
         self._network = network
         self._queue.clear()

@@ -84,6 +84,20 @@ def test_restart_of_all_leaves_alone_what_an_operator_has_stopped() -> None:
     daemon.check_fold()
 
 
+def test_what_an_operator_has_stopped_stays_stopped_under_one_new_file_after_another() -> None:
+    """Another priority makes another watcher of it, twice: neither is started."""
+    daemon = configured(spec("a"), spec("b"))
+    daemon.tell(c.ArbiterStop(("b",)))
+    daemon.answer_all()
+    for priority in (1, 2):
+        daemon.tell(configuration(spec("a"), spec("b", priority=priority)))
+        assert daemon.names() == ["watcher.remove b"]
+        daemon.answer_all()
+        assert daemon.state.entries["b"].halted
+        assert not daemon.asked
+    daemon.check_fold()
+
+
 def test_hundreds_of_watchers_are_stopped_in_several_decisions() -> None:
     """At most 256 effects in one; each is asked once."""
     names = [f"w{number:03}" for number in range(600)]

@@ -30,7 +30,6 @@ from circus.replay.checks.truth import (
     Noted,
     Noticed,
     Obeyed,
-    Received,
     Replied,
     Severed,
     Told,
@@ -285,7 +284,6 @@ CRIMES: Final[Sequence[tuple[str, str, Callable[[], Tale]]]] = (
     ("I-BOUND", "too much at once", lambda: effects(257)),
     ("I-SECRET", "in a command line", lambda: Tale().fact(
         Obeyed(("spec", "l", {"argv": ("x", "taint-of-a-secret"), "env": {}})))),
-    ("I-FENCE", "mail of the dead", lambda: Tale().fact(Received(1, 2))),
     ("I-FENCE", "answered again", lambda: with_cause(2, 1)),
     ("I-FENCE", "started below the barrier", lambda: fork_below(3)),
 )  # fmt: skip

@@ -7,7 +7,7 @@ Never:     patches: what is wrong is told to the truth, or stands on the disk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -18,6 +18,7 @@ from circus.bus.machine import Delivered
 from circus.bus.record import Body, Draft, Record
 from circus.bus.values import Moment
 from circus.bus.vault import Vault
+from circus.process.children import Children
 from circus.replay.checks.checkers import Checker, Truth, Violation
 from circus.replay.checks.invariants import every_checker
 from circus.replay.checks.ledger import Degraded
@@ -128,6 +129,36 @@ def test_an_exit_that_is_not_answered_is_seen() -> None:
     """The watcher never hears of it."""
     with pytest.raises(Violation, match=r"^I-FAIR: the exit of"):
         begun("I-FAIR", "exits 1 0.2", Forgetful).run_for(60 * SECOND)
+
+
+class Sparing(Children):
+    """Lets nobody's leftovers be killed."""
+
+    def let_go(self, spawn_ids: Iterable[int]) -> list[Sequence[Any]]:
+        whose = list(spawn_ids)
+        for held in self.ended:
+            if held.spawn_id in whose:
+                held.plan = held.plan._replace(leftovers=False)
+        return super().let_go(whose)
+
+
+@pytest.mark.parametrize("make_children", [Children, Sparing])
+def test_somebody_in_a_session_that_outlives_the_daemon_is_seen(make_children: Any) -> None:
+    """The leader has ended, his children ignore nothing and run on."""
+
+    def only(truth: Truth) -> tuple[Checker, ...]:
+        return tuple(one for one in every_checker(truth) if one.id == "I-SHUT")
+
+    world = World(5, Cast(make_children=make_children, checkers=only))
+    world.configure([{"name": "web", "cmd": "parent 2", "leftovers": "kill"}])
+    world.run(100)
+    world.signal(15)
+    if make_children is Children:
+        world.run_for(60 * SECOND)
+        assert world.ended == 0
+        return
+    with pytest.raises(Violation, match=r"^I-SHUT: the daemon has ended, and of"):
+        world.run_for(60 * SECOND)
 
 
 def test_an_end_that_does_not_come_is_seen() -> None:
