@@ -140,7 +140,7 @@ class Children:
             self._tell(answers)
 
     def notice(self, pidfds: Iterable[int]) -> None:
-        """These pidfds are readable: peek, keep what was seen, stop watching, tell."""
+        """These pidfds are readable: peek, keep what was seen, tell."""
         now = self._kernel.now()
         for pidfd in pidfds:
             held = self._by_pidfd.get(pidfd)
@@ -148,9 +148,9 @@ class Children:
                 continue
             ending = self._kernel.peek(held.child)
             if ending is None:
+                self._kernel.watch_on(held.child)
                 continue
             held.ending, held.seen = ending, now
-            self._kernel.unwatch(held.child)
             self._untold[held.spawn_id] = held
             if held.plan.leftovers:
                 self._ended.append(held)

@@ -31,6 +31,8 @@ from circus.process.spawn import Spawner
 PIDFD_INODES_SINCE: Final = (6, 9)
 KILL_PASSES_MAX: Final = 8
 LISTING_BYTES: Final = 64 * 1024
+# A zombie's pidfd stays readable until the reap, and to take it out is a call for every death.
+ONCE: Final = select.EPOLLIN | select.EPOLLONESHOT
 
 
 class Child(NamedTuple):
@@ -62,11 +64,11 @@ class Kernel(Protocol):
         ...
 
     def watch(self, child: Child) -> None:
-        """Have its end shown by the poll loop."""
+        """Have its end shown by the poll loop, once."""
         ...
 
-    def unwatch(self, child: Child) -> None:
-        """After the peek: a zombie's pidfd stays readable and would make the loop spin."""
+    def watch_on(self, child: Child) -> None:
+        """It was shown and there was nothing to peek at: have it shown again."""
         ...
 
     def peek(self, child: Child) -> Ending | None:
@@ -123,10 +125,10 @@ class LinuxKernel:
         return Child(pid, pidfd, started, os.fstat(pidfd).st_ino if self._inodes else 0)
 
     def watch(self, child: Child) -> None:
-        self.epoll.register(child.pidfd, select.EPOLLIN)
+        self.epoll.register(child.pidfd, ONCE)
 
-    def unwatch(self, child: Child) -> None:
-        self.epoll.unregister(child.pidfd)
+    def watch_on(self, child: Child) -> None:
+        self.epoll.modify(child.pidfd, ONCE)
 
     def peek(self, child: Child) -> Ending | None:
         return linux.peek(child.pidfd)

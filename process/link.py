@@ -39,6 +39,11 @@ SOCKET_BUFFER_BYTES: Final = 1024 * 1024
 MARK: Final = b"\xc1"  # the one byte that msgpack never uses
 _LENGTH: Final = struct.Struct("<Q")
 _FD_BYTES: Final = array.array("i").itemsize
+_ROOM_FOR_FD: Final = socket.CMSG_SPACE(_FD_BYTES)
+# As plain numbers: two flags of an enumeration joined cost as much as receiving a message.
+_CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_CUT: Final = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_pack: Final = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 # What each item carries after its name. `None` stands for "may be nil".
 OPTIONAL_INT: Final = (int, type(None))
@@ -87,7 +92,7 @@ class Link:
         self._schema = schema
         self._per_message = per_message
         self._queue: deque[Item] = deque()
-        self._ready: tuple[bytes, int] | None = None  # encoded, not yet taken, and its item count
+        self._ready: bytes | None = None  # encoded, not yet taken
 
     @classmethod
     def core_end(cls, fd: int) -> Link:
@@ -113,18 +118,22 @@ class Link:
 
     def flush(self) -> bool:
         """Send what the socket takes now; True when nothing is left. Raises LinkClosed."""
-        while self._ready is not None or self._queue:
-            if self._ready is None:
-                count = min(len(self._queue), self._per_message)
-                batch = [self._queue[position] for position in range(count)]
-                self._ready = (msgpack.packb(batch, use_bin_type=True), count)
-            body, count = self._ready
+        queue = self._queue
+        while self._ready is not None or queue:
+            body = self._ready or _pack(self._next_batch())
             if not self._send(body):
+                self._ready = body
                 return False
             self._ready = None
-            for _ in range(count):
-                self._queue.popleft()
         return True
+
+    def _next_batch(self) -> list[Item]:
+        queue = self._queue
+        if len(queue) > self._per_message:
+            return [queue.popleft() for _ in range(self._per_message)]
+        batch = list(queue)
+        queue.clear()
+        return batch
 
     def receive(self) -> list[Item]:
         """All that has arrived. Raises LinkClosed after the last, LinkGarbled for nonsense."""
@@ -160,15 +169,15 @@ class Link:
 
     def _receive(self) -> bytes | None:
         try:
-            body, extra, flags, _ = self._socket.recvmsg(
-                MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_FD_BYTES), socket.MSG_CMSG_CLOEXEC
-            )
+            body, extra, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, _ROOM_FOR_FD, _CLOEXEC)
         except BlockingIOError:
             return None
         except ConnectionResetError:
             return b""
+        if not extra and not flags & _CUT:
+            return body
         fds = _fds_in(extra)
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(fds) > 1:
+        if flags & _CUT or len(fds) > 1:
             _close_all(fds)
             raise LinkGarbled("cannot read: a message was cut")
         if fds:

@@ -79,10 +79,10 @@ class SimKernel:
         self.notices.watched.add(child.pidfd)
         process = self.processes.get(child.inode)
         if process is not None and process.state == ZOMBIE:
-            self.host.readable(child.pidfd)
+            self.notices.show(child.pidfd)
 
-    def unwatch(self, child: Child) -> None:
-        self.notices.watched.discard(child.pidfd)
+    def watch_on(self, child: Child) -> None:
+        self.notices.watched.add(child.pidfd)
 
     def peek(self, child: Child) -> Ending | None:
         process = self.processes.get(child.inode)
@@ -100,6 +100,7 @@ class SimKernel:
             self.host.happened(Misused("reap of a living process", child.pid))
             return
         members = self.table.kin.members(process.pid, sessions=True)
+        self.notices.watched.discard(child.pidfd)
         self.table.ends.release(process)
         self.host.happened(
             Reaped(process.serial, process.pid, tuple(one.serial for one in members))

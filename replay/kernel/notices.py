@@ -75,7 +75,7 @@ class Notices(Witness):
                 partial(self.lives.table.ends.detach, process),
             )
             if process.pidfd in self.watched:
-                self._host.readable(process.pidfd)  # poll shows what waitid does not yet tell
+                self.show(process.pidfd)  # poll shows what waitid does not yet tell
 
     def child_ended(self, process: Process) -> None:
         mother = process.mother
@@ -118,8 +118,13 @@ class Notices(Witness):
             delay = self._agenda.chance.randrange(PIDFD_LATE_MAX)
             self._agenda.later(delay, partial(self._show_late, process))
         else:
-            self._host.readable(process.pidfd)
+            self.show(process.pidfd)
 
     def _show_late(self, process: Process) -> None:
         if process.pidfd in self.watched:
-            self._host.readable(process.pidfd)
+            self.show(process.pidfd)
+
+    def show(self, pidfd: int) -> None:
+        """Once: whoever finds nothing to peek at must watch on."""
+        self.watched.discard(pidfd)
+        self._host.readable(pidfd)

@@ -143,13 +143,14 @@ def test_no_signal_gets_through_to_a_process_that_waits_for_a_disk() -> None:
 
 
 def test_the_end_of_a_traced_process_is_shown_when_the_debugger_lets_go() -> None:
-    """Its pidfd is readable, waitid says nothing yet: poll alone proves no end."""
+    """Its pidfd is readable, waitid says nothing yet: poll proves no end, one must watch on."""
     machine = Machine(KernelWeather(traced=1.0))
     child = machine.spawn("steady")
     machine.kill(child)
 
     assert [child.pidfd] == machine.shown
     assert not machine.ended(child)
+    machine.kernel.watch_on(child)
     assert [] == machine.kernel.living()
     machine.run(2 * SECOND)
     assert [child.pidfd] * 2 == machine.shown
