@@ -56,6 +56,7 @@ class KeeperLoop:
     __slots__ = (
         "_children",
         "_core",
+        "_handler",
         "_host_fd",
         "_keeping",
         "_kernel",
@@ -74,6 +75,7 @@ class KeeperLoop:
         self._keeping = Keeping(self, self._children, start.core)
         self._link: Link | None = None
         self._host_fd = -1
+        self._handler: Any = None  # of SIGCHLD, while that is not heeded
         self._writing = False  # the link is watched for room to write
 
     def run(self) -> int:
@@ -204,6 +206,15 @@ class KeeperLoop:
 
     def harden(self) -> None:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+
+    def heed_children(self, *, heed: bool) -> None:
+        """Have SIGCHLD told, or not. Ignored it would let the kernel reap; its default does not."""
+        handler = self._handler
+        if heed and handler is not None:
+            self._handler = None
+            signal.signal(signal.SIGCHLD, handler)
+        elif not heed and handler is None:
+            self._handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _attend_core(self, core: CoreChild) -> None:
         self._kernel.epoll.register(core.pidfd, select.EPOLLIN)

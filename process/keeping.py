@@ -35,6 +35,7 @@ class Loop(Protocol):
     def tell(self, reports: list[Sequence[Any]], /) -> None: ...
     def keep_words(self, reports: list[Sequence[Any]], /) -> None: ...
     def harden(self) -> None: ...
+    def heed_children(self, *, heed: bool) -> None: ...
     def disconnect(self) -> None: ...
     def start_core(self) -> None: ...
     def complain(self, text: str, /) -> None: ...
@@ -122,9 +123,15 @@ class Keeping:
     # -- signals -----------------------------------------------------------------------------------
 
     def child_ended(self, boot: int) -> None:
-        """SIGCHLD: perhaps an orphan."""
+        """SIGCHLD: perhaps an orphan.
+
+        The look that is due will see whoever ends until then, so the second one is the last: in a
+        crowd a handled signal for every death is worth saving.
+        """
         if self._orphans_due is None:
             self._orphans_due = boot + ORPHANS_PAUSE
+        else:
+            self._loop.heed_children(heed=False)
 
     def signalled(self, signum: int, boot: int) -> None:
         """Somebody has sent us a signal: it is the core's to say what it means."""
@@ -160,6 +167,7 @@ class Keeping:
             self._loop.disconnect()
         if self._orphans_due is not None and boot >= self._orphans_due:
             self._orphans_due = None
+            self._loop.heed_children(heed=True)  # before the look, so that nobody ends in between
             self._children.notice_orphans()
         if self._plans is not None:
             return self._finish(self._plans, boot)

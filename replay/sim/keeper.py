@@ -82,6 +82,7 @@ class SimKeeper:
         self._inbox: deque[list[Sequence[Any]]] = deque()
         self._readable: list[int] = []
         self._alarm: int | None = None
+        self._heeding = True
 
     # --- the core ---------------------------------------------------------------------------------
 
@@ -135,6 +136,9 @@ class SimKeeper:
 
     def harden(self) -> None:
         """Nothing here gains privileges."""
+
+    def heed_children(self, *, heed: bool) -> None:
+        self._heeding = heed
 
     def disconnect(self) -> None:
         self.link = None
@@ -212,7 +216,9 @@ class SimKeeper:
         self._readable.append(pidfd)
 
     def child_ended(self) -> None:
-        """SIGCHLD: one bit."""
+        """SIGCHLD: one bit, if it is heeded."""
+        if not self._heeding:
+            return
         self.keeping.child_ended(self.agenda.boot)
         self._set_alarm()
 
