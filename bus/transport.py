@@ -208,22 +208,24 @@ def _body_out(body: Body) -> tuple[Any, ...]:
     return (_NUMBER_OF[type(body)], *values_of(body))
 
 
+def _body_in(body: Sequence[Any]) -> Body:
+    whole: Body = _CLASSES[body[0]](*body[1:])
+    return whole
+
+
 _pack: Final = packing(_body_out)
 
 
 def _decision_in(whole: Sequence[Any]) -> Decision:
     actor, cause, drafts, place = whole
-    taken: list[Draft] = []
-    for (number, *values), *rest in drafts:
-        taken.append(new_tuple(Draft, (_CLASSES[number](*values), *rest)))
+    taken = [new_tuple(Draft, (_body_in(draft[0]), *draft[1:])) for draft in drafts]
     claim = None if place is None else Claim(place[0], Moment(*place[1]))
-    return Decision(actor, cause, tuple(taken), claim)
+    return new_tuple(Decision, (actor, cause, tuple(taken), claim))
 
 
 def _item_in(whole: Sequence[Any]) -> Item:
     if len(whole) == STAMPED_FIELDS:
         actor, first_seq, now = whole
         return Stamped(actor, first_seq, Moment(*now))
-    address, (*envelope, (number, *values)) = whole
-    record = new_tuple(Record, (*envelope, _CLASSES[number](*values)))
-    return new_tuple(Delivered, (address, record))
+    address, record = whole
+    return new_tuple(Delivered, (address, new_tuple(Record, (*record[:-1], _body_in(record[-1])))))

@@ -134,6 +134,19 @@ def test_an_orphan_comes_to_the_keeper_and_is_reaped(keeper: Embedded) -> None:
     keeper.ask(("ack", [spawn_id]))
 
 
+def test_orphans_are_told_after_a_crowd_has_ended(keeper: Embedded) -> None:
+    """In a crowd SIGCHLD is not heeded, and again after the look that finds who ended meanwhile."""
+    true = keeper.launch("true")
+    orphan = keeper.launch("sh", "-c", "(sh -c 'read x <&3; exit 3' 3<&0 &) ; exit 0")
+    for _ in range(3):
+        crowd = [keeper.spawn(true) for _ in range(8)]
+        keeper.wait("exited", len(crowd))
+        parent = keeper.spawn(orphan)
+        keeper.until(lambda seen: count_of(seen, "orphan") * count_of(seen, "exited") > 0)
+        keeper.ask(("ack", [*crowd, parent]))
+        keeper.wait("reaped", len(crowd) + 1)
+
+
 def test_leftovers_of_a_worker_are_killed_where_the_plan_says_so(keeper: Embedded) -> None:
     """What remains of its session when it exits, even in another process group."""
     launch = keeper.launch("bash", "-mc", "sleep 1000 & sleep 1001 & exit 0")
