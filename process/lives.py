@@ -90,8 +90,9 @@ class Lives:
         """Say it if it is news. The life moves at once: one batch may tell a whole life."""
         known = self.known.get(spawn_id)
         if known is not None:
-            for fact in decide(known.life, body):
-                drafts.append(draft_about(spawn_id, known, fact, cause))
+            drafts += [
+                draft_about(spawn_id, known, fact, cause) for fact in decide(known.life, body)
+            ]
             known.life = evolve(known.life, body)
 
     def settle(self, settling: Settling) -> list[Draft]:
