@@ -29,6 +29,7 @@ from circus.bus import events
 from circus.bus.record import Draft
 from circus.bus.shapes import keyed
 from circus.bus.vault import Vault
+from circus.process.link import LinkClosed
 from circus.watcher.library_bond import Bond
 from circus.watcher.library_desk import Desk
 from circus.watcher.library_future import Promise, finished
@@ -73,9 +74,7 @@ class LibraryCore(Asking):
         error: BaseException | None = None
         try:
             keeper = Keeper(self.plan.state_dir)
-            self._opening(keeper)
-            code = self._run()
-            if code == EX_SOFTWARE:
+            if self._life(keeper) == EX_SOFTWARE:
                 error = KeeperLost(keeper.how_it_ended(), self._pids())
         except BaseException as caught:
             error = caught
@@ -132,7 +131,12 @@ class LibraryCore(Asking):
                 self.adopt(watcher)
         return self._between.behind(reaper)
 
-    def _run(self) -> int:
+    def _life(self, keeper: Keeper) -> int:
+        """From the first record to the last; the exit code."""
+        try:
+            self._opening(keeper)
+        except LinkClosed:
+            return EX_SOFTWARE
         assert self._engine is not None
         return self._engine.run()
 

@@ -48,6 +48,6 @@ class Upkeep:
             self.retry_due = now.boot + RETRY_NS
             return False
         self.retry_due = 0
-        self._runtime.say((Draft(events.LogGap(gap.reason, gap.frames)),))
+        self._runtime.say((Draft(events.LogGap(*gap)),))
         self._runtime.pump()
         return True

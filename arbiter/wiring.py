@@ -119,11 +119,14 @@ class WireOptions:
 
 
 def open_engine(wiring: Wiring) -> Engine:
-    """A core that is ready to run."""
+    """A core that is ready to run. LinkClosed: its keeper is gone already."""
     clock = SystemClock()
     now = clock.now()
     disk, directory = RealDisk(), f"{wiring.state_dir}/ledger"
-    ledger = Ledger.open(directory, disk, log_id=os.urandom(LOG_ID_BYTES), now=now)
+    _, _, _, _, given = wiring.link.first()
+    log_id = os.urandom(LOG_ID_BYTES)
+    ledger = Ledger.open(directory, disk, log_id=log_id, now=now)
+    ledger.skip(given, now)
     recalled = recall(ledger, disk, directory)
     memory = recalled.memory
     past, projection, outcomes = memory.past, memory.projection, memory.outcomes
@@ -223,6 +226,8 @@ def _ledger_findings(ledger: Ledger) -> list[Draft]:
         Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
         for one in found.damaged
     ]
+    if found.gap is not None:
+        drafts.append(Draft(events.LogGap(*found.gap)))
     return drafts
 
 

@@ -88,10 +88,16 @@ class LogDamaged(Event):
 
 @body
 class LogGap(Event):
-    """The disk refused for a while; `frames` decisions are not in the ledger."""
+    """The disk refused for a while, and records lost_from..lost_to are not in the ledger.
+
+    `frames`: so many decisions; 0 with `lost_to` set: nobody knows, who made them died with them.
+    Without `lost_to` nothing is missing.
+    """
 
     reason: str
     frames: int
+    lost_from: int = 0
+    lost_to: int = 0
 
 
 # --- commands: what became of them (said by the addressee) ---------------------------------------

@@ -31,6 +31,7 @@ from circus.bus.writer import Writer
 SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 RETRY_NS: Final = 10 * NS_PER_SECOND
 LOCK_NAME: Final = "lock"
+DIED_DEGRADED: Final = "the core before died while the disk refused its records"
 
 
 class StorageFailed(Exception):
@@ -91,6 +92,24 @@ class Ledger:
     def degrade(self, error: OSError) -> None:
         """Keep frames in memory from now on, until `retry` works."""
         self._writer.memory.reason = str(error)
+
+    def skip(self, given: int, now: Moment) -> None:
+        """No record gets a number up to `given`: the keeper has been given those (ADR-0095).
+
+        Where the files end before it, a core had the rest in memory only, and died with it.
+        """
+        if given <= self.head:
+            return
+        lost_from, self.head = self.head + 1, given
+        self.recovered = self.recovered._replace(gap=Gap(DIED_DEGRADED, 0, lost_from, given))
+        if self.degraded:
+            return
+        try:
+            self._files.create(
+                SegmentHeader(self.log_id, given + 1, now.wall, self.chain), now.boot
+            )
+        except OSError as error:
+            self.degrade(error)
 
     def cursor(self) -> Cursor:
         """The end of the ledger."""

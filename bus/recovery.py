@@ -1,6 +1,6 @@
 """Room: bus -- what to do with the files that a crash left behind (RELIABILITY.md 2.3).
 
-Knows:     bus.disk, bus.segments, bus.places.
+Knows:     bus.disk, bus.segments, bus.places, bus.unsynced (a gap).
 Known by:  ledger.
 Never:     cuts where a valid frame follows; throws bytes away (a tail goes to quarantine first).
 
@@ -24,6 +24,7 @@ from circus.bus.segments import (
     segment_name,
     segment_numbers,
 )
+from circus.bus.unsynced import Gap
 
 QUARANTINE: Final = "quarantine"
 
@@ -50,6 +51,7 @@ class Recovered(NamedTuple):
 
     tail_cut: TailCut | None = None
     damaged: tuple[Damage, ...] = ()
+    gap: Gap | None = None
 
 
 class Found(NamedTuple):

@@ -16,7 +16,10 @@ RING_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Gap(NamedTuple):
-    """The disk works again; `frames` decisions (records lost_from..lost_to) are not on it."""
+    """Records lost_from..lost_to, made by `frames` decisions (0: nobody knows), are nowhere.
+
+    Nothing is lost where `lost_to` is 0.
+    """
 
     reason: str
     frames: int
@@ -81,6 +84,7 @@ class Memory:
         but for what stands in a poisoned file.
         """
         lost_from = min(lost_from, self.distrusted or lost_from)
-        gap = Gap(self.reason, self.dropped, max(lost_from, self.lost[0]), self.lost[1])
+        lost = (max(lost_from, self.lost[0]), self.lost[1]) if self.dropped else (0, 0)
+        gap = Gap(self.reason, self.dropped, *lost)
         self.reason, self.distrusted, self.dropped, self.lost = "", 0, 0, (0, 0)
         return gap

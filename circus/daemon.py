@@ -38,7 +38,7 @@ from circus.bus.wire import OS_ERROR
 from circus.operator_log import OperatorLog
 from circus.pidfile import Pidfile
 from circus.places import Places, places_in
-from circus.process.link import Link
+from circus.process.link import Link, LinkClosed
 
 if TYPE_CHECKING:
     from circus.arbiter.engine import Engine
@@ -161,6 +161,8 @@ def main(argv: Sequence[str]) -> int:
     except Unfoldable as error:
         _complain(f"circusd: {error}")
         return os.EX_SOFTWARE
+    except LinkClosed:
+        return os.EX_SOFTWARE  # The keeper is gone.
     except zmq.ZMQError as error:
         _complain(f"circusd: cannot listen: {error}; is another daemon there?")
         return os.EX_UNAVAILABLE

@@ -77,12 +77,35 @@ class Held:
         return (self.spawn_id, self.owner, self.state, pid, started, inode, step, number)
 
 
+class Numbers:
+    """What the sequence numbers of all cores so far forbid.
+
+    `given`: the highest in any request; no core may give it again (ADR-0095). `barrier`: no spawn
+    up to this one is carried out any more.
+    """
+
+    __slots__ = ("barrier", "given")
+
+    def __init__(self) -> None:
+        self.barrier = 0
+        self.given = 0
+
+    def note(self, seq: int) -> None:
+        """A request has this number."""
+        self.given = max(self.given, seq)
+
+    def close(self, barrier: int) -> None:
+        """A core has listed what it knows of up to here."""
+        self.barrier = max(self.barrier, barrier)
+        self.note(barrier)
+
+
 class Children:
     """All that the keeper holds. `tell` hands reports to the link of the present core."""
 
     __slots__ = (
-        "_barrier", "_by_pid", "_by_pidfd", "_ended", "_held", "_kernel", "_launches", "_listed",
-        "_tell", "_untold",
+        "_by_pid", "_by_pidfd", "_ended", "_held", "_kernel", "_launches", "_listed", "_tell",
+        "_untold", "numbers",
     )  # fmt: skip
 
     def __init__(self, kernel: Kernel, tell: Callable[[list[Sequence[Any]]], None]) -> None:
@@ -94,8 +117,8 @@ class Children:
         self._launches: dict[str, Launch] = {}
         self._untold: dict[int, Held] = {}
         self._ended: list[Held] = []  # since the last look round
-        self._barrier = 0
         self._listed = False
+        self.numbers = Numbers()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -248,8 +271,9 @@ class Children:
         known = self._held.get(seq)
         if known is not None:
             return known.outcome()
+        self.numbers.note(seq)
         held = Held(seq, owner, Plan(*plan))
-        if seq <= self._barrier:
+        if seq <= self.numbers.barrier:
             # Older than the list that this core asked for: it has settled it as never run.
             return ("failed", seq, owner, "barrier", errno.ECANCELED)
         self._held[seq] = held
@@ -269,6 +293,7 @@ class Children:
     def _signal(
         self, seq: int, spawn_id: int, signum: int, scope: str, child_pid: int | None
     ) -> Sequence[Any]:
+        self.numbers.note(seq)
         held = self._held.get(spawn_id)
         if held is None or held.child is None:
             return ("signalled", seq, spawn_id, signum, (), errno.ESRCH)
@@ -283,7 +308,7 @@ class Children:
         return ("signalled", seq, spawn_id, signum, pids, number)
 
     def _list(self, barrier: int, answers: list[Sequence[Any]]) -> None:
-        self._barrier = max(self._barrier, barrier)
+        self.numbers.close(barrier)
         rows = [held.row() for held in self._held.values()]
         for start in range(0, len(rows) or 1, HELD_ROWS_PER_PAGE):
             page = rows[start : start + HELD_ROWS_PER_PAGE]

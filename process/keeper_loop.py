@@ -152,7 +152,7 @@ class KeeperLoop:
         self._writing = False
         self._kernel.epoll.register(fd, select.EPOLLIN)
         lost = tuple(self._core.lost) if self._core else ()
-        self.tell([("hello", VERSION, os.getpid(), lost)])
+        self.tell([("hello", VERSION, os.getpid(), lost, self._children.numbers.given)])
         self._flush(self._link)
 
     def _flush(self, link: Link) -> None:

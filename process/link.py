@@ -59,7 +59,7 @@ OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
     "stopping": (int,),
 }
 REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
-    "hello": (int, int, tuple),
+    "hello": (int, int, tuple, int),
     "held": (bool, tuple),
     "spawned": (int, str, int, int, int),
     "failed": (int, str, str, int),
@@ -83,7 +83,7 @@ class LinkGarbled(Exception):
 class Link:
     """One end. Items given to `send` leave in order, as soon as `flush` finds room for them."""
 
-    __slots__ = ("_per_message", "_queue", "_ready", "_schema", "_socket")
+    __slots__ = ("_early", "_per_message", "_queue", "_ready", "_schema", "_socket")
 
     def __init__(
         self, sock: socket.socket, schema: Mapping[str, tuple[Any, ...]], *, per_message: int
@@ -91,6 +91,7 @@ class Link:
         self._socket = sock
         self._schema = schema
         self._per_message = per_message
+        self._early: list[Item] = []  # received, not asked for yet
         self._queue: deque[Item] = deque()
         self._ready: bytes | None = None  # encoded, not yet taken
 
@@ -137,7 +138,7 @@ class Link:
 
     def receive(self) -> list[Item]:
         """All that has arrived. Raises LinkClosed after the last, LinkGarbled for nonsense."""
-        items: list[Item] = []
+        items, self._early = self._early, []
         for _ in range(MESSAGES_PER_RECEIVE_MAX):
             body = self._receive()
             if body is None:
@@ -151,6 +152,25 @@ class Link:
             if len(received) <= ITEMS_OF_ONE_REACTION:
                 break  # Hardly more to come, and if there is, the poll loop comes back for it.
         return items
+
+    def first(self) -> Item:
+        """Wait for what the other end says first; it is received like everything else.
+
+        A keeper greets before it does anything else, so this hardly ever waits.
+        """
+        self._socket.setblocking(True)
+        try:
+            self._early = self.receive_one()
+        finally:
+            self._socket.setblocking(False)
+        return self._early[0]
+
+    def receive_one(self) -> list[Item]:
+        """The items of one message."""
+        body = self._receive()
+        if not body:
+            raise LinkClosed
+        return decode(body, self._schema)
 
     def close(self) -> None:
         self._socket.close()

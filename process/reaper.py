@@ -174,7 +174,7 @@ class Reaper:
             return None
 
 
-def _hello(hearing: Hearing, version: int, pid: int, lost: Iterable[Sequence[Any]]) -> None:
+def _hello(hearing: Hearing, version: int, pid: int, lost: Iterable[Any], given: int) -> None:
     hearing.drafts += [Draft(CoreLost(*one), cause=0) for one in lost]
 
 

@@ -227,7 +227,7 @@ class Machine:
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,
-            holed=self.holed, unseen=self.unseen,
+            holed=self.holed, unseen=self.unseen, given=self.keeper.children.numbers.given,
         )  # fmt: skip
         try:
             self.core = SimCore(around, link, self.truth)

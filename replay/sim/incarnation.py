@@ -106,6 +106,7 @@ class Surroundings:
     secrets: Callable[[str], str]
     boot_id: str
     pid: int
+    given: int = 0  # as the keeper's `hello` says it
     configure: commands.ArbiterConfigure
     segment_bytes_max: int = SEGMENT_BYTES_MAX
     wake: Callable[[], None]
@@ -132,6 +133,7 @@ class SimCore:
             DIRECTORY, around.disk, log_id=LOG_ID, now=self._clock.now(),
             segment_bytes_max=around.segment_bytes_max,
         )  # fmt: skip
+        self.ledger.skip(around.given, self._clock.now())
         self._edges = Edges(around.agenda.coverage)
         memory = self._recalled()
         with around.unseen():
@@ -251,10 +253,11 @@ class SimCore:
         drafts = (
             [] if cut is None else [Draft(events.LogTailCut(cut.segment, cut.offset, cut.bytes))]
         )
-        return drafts + [
+        drafts += [
             Draft(events.LogDamaged(one.segment, one.offset, one.lost_from, one.lost_to))
             for one in found.damaged
         ]
+        return drafts if found.gap is None else [*drafts, Draft(events.LogGap(*found.gap))]
 
     def _say_ready(self) -> None:
         self._ready = True

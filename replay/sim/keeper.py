@@ -91,7 +91,8 @@ class SimKeeper:
         self._starts += 1
         self.core.begun(CORE_PID + self._starts)
         self.link = link
-        self.tell([("hello", VERSION, KEEPER_PID, tuple(self.core.lost))])
+        hello = ("hello", VERSION, KEEPER_PID, tuple(self.core.lost), self.children.numbers.given)
+        self.tell([hello])
         return self.core.pid
 
     def hear(self, operations: list[Sequence[Any]]) -> None:

@@ -43,6 +43,8 @@ class Core:
         self.path = path
         self.keeper = Link.keeper_end(keeper_fd)
         self.link = Link.core_end(core_fd)
+        self.keeper.send([("hello", 1, 1, (), 0)])
+        self.keeper.flush()
         self.vault = Vault.open(str(path / "vault"))
         spec = WatcherSpec(name="web", cmd="x", autostart=False)
         self.engine = open_engine(
@@ -67,7 +69,7 @@ class Core:
     def start(self) -> Core:
         self.thread.start()
         self.hear("list")
-        self.keeper.send([("hello", 1, 1, ()), ("held", True, ())])
+        self.keeper.send([("held", True, ())])
         self.keeper.flush()
         self.hear("ready")
         return self

@@ -56,10 +56,14 @@ class FailingDisk(RealDisk):
             raise error
 
 
-def opened(directory: Path, disk: RealDisk | None = None, bytes_max: int = 1 << 24) -> Ledger:
-    return Ledger.open(
+def opened(
+    directory: Path, disk: RealDisk | None = None, bytes_max: int = 1 << 24, given: int = 0
+) -> Ledger:
+    ledger = Ledger.open(
         str(directory), disk or FailingDisk(), log_id=LOG_ID, now=NOW, segment_bytes_max=bytes_max
     )
+    ledger.skip(given, NOW)
+    return ledger
 
 
 def payload(number: int) -> bytes:

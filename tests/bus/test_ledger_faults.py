@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ from ledgers import (
 
 from circus.bus.cursor_errors import Damaged
 from circus.bus.disk import RealDisk
+from circus.bus.ledger import DIED_DEGRADED
 from circus.bus.segments import HEADER_BYTES, Hole, frame_bytes, segment_name
 from circus.bus.syncer import SYNC_BYTES, GroupSyncer
+from circus.bus.unsynced import Gap
 
 
 def test_a_disk_full_at_any_byte_leaves_a_prefix_and_loses_nothing_later(tmp_path: Path) -> None:
@@ -67,6 +70,55 @@ def test_a_disk_full_at_any_byte_leaves_a_prefix_and_loses_nothing_later(tmp_pat
         assert payloads == after
         ledger.close()
         shutil.rmtree(directory)
+
+
+def test_numbers_that_somebody_acted_on_are_not_given_again(tmp_path: Path) -> None:
+    """
+    ADR-0095: a core that died while its ledger was degraded has asked its keeper for things under
+    numbers that no file knows. The next one goes on behind them and tells what is missing.
+    """
+    disk = FailingDisk()
+    ledger = opened(tmp_path, disk)
+    payloads = filled(ledger, 3)
+    disk.budget = 0
+    filled(ledger, 4)  # 4 to 7: the keeper was given up to 6
+    ledger.close()
+
+    ledger = opened(tmp_path, given=6)
+    assert Gap(DIED_DEGRADED, 0, 4, 6) == ledger.recovered.gap
+    assert 6 == ledger.head
+    last = filled(ledger, 2)
+    with pytest.raises(Damaged) as caught:
+        kept(ledger)
+    assert (4, 6) == (caught.value.lost_from, caught.value.lost_to)
+    assert last == kept(ledger, after=6)
+    assert payloads[1:] == [f.payload for f in islice(ledger.frames(after=1), 2)]
+    ledger.close()
+
+    again = opened(tmp_path, given=8)
+    assert None is again.recovered.gap
+    assert last == kept(again, after=6)
+    again.close()
+
+
+def test_numbers_are_skipped_even_while_nothing_can_be_written(tmp_path: Path) -> None:
+    """
+    The disk is still full when the next core opens: the gap is told when there is a file.
+    """
+    ledger = opened(tmp_path)
+    filled(ledger, 3)
+    ledger.close()
+    disk = FailingDisk()
+    disk.failing["create"] = OSError(errno.ENOSPC, "No space left on device")
+    ledger = opened(tmp_path, disk, given=6)
+    assert ledger.degraded
+    last = filled(ledger, 2)
+    assert 8 == ledger.head
+    gap = ledger.retry(NOW)
+    assert gap is not None
+    assert 0 == gap.frames
+    assert last == kept(ledger, after=6)
+    ledger.close()
 
 
 def test_what_the_ring_cannot_keep_is_told_as_a_gap(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_the_keepers_own_news_is_said() -> None:
     """Lost cores, orphans and signals to the daemon."""
     world = ready_world()
     assert ["core.lost", "orphan.reaped", "signal.received"] == world.hear(
-        ("hello", 1, 5, ((6, None, 9),)), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
+        ("hello", 1, 5, ((6, None, 9),), 0), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
     )
 
 
