@@ -61,21 +61,19 @@ class SegmentHeader(NamedTuple):
 # Not frozen: that would make reading a third slower. A tuple has a `count` of its own.
 @mutable
 class Frame:
-    """One decision, verified. `offset` is where it stands in the bytes that were scanned."""
+    """One decision, verified. It stands from `offset` to `end` in the bytes that were scanned."""
 
     first_seq: int
-    count: int
+    last_seq: int
     payload: bytes
     chain: bytes
     offset: int
+    end: int
 
     @property
-    def last_seq(self) -> int:
-        return self.first_seq + self.count - 1
-
-    @property
-    def end(self) -> int:
-        return self.offset + frame_bytes(len(self.payload))
+    def count(self) -> int:
+        """How many records."""
+        return self.last_seq - self.first_seq + 1
 
 
 class Hole(NamedTuple):
@@ -168,10 +166,11 @@ def intact(raw: bytes, offset: int) -> Frame | None:
     end = body + length
     if magic != FRAME_MAGIC or not 0 < length <= PAYLOAD_BYTES_MAX or flags or not count:
         return None
-    padding = _PADDING[-length & 7]
-    if raw[end : end + len(padding)] != padding or crc32(raw[offset + 12 : end]) != crc:
+    padding = -length & 7
+    if raw[end : end + padding] != _PADDING[padding] or crc32(raw[offset + 12 : end]) != crc:
         return None
-    return Frame(first_seq, count, raw[body:end], chain, offset)
+    last_seq = first_seq + count - 1
+    return Frame(first_seq, last_seq, raw[body:end], chain, offset, end + padding)
 
 
 def frame_at(raw: bytes, offset: int, seq: int, chain: bytes | None) -> Frame | None:
@@ -218,9 +217,7 @@ def scan(
             offset, seq, chain = found.offset, found.first_seq, None
             continue
         yield frame
-        seq += frame.count
-        chain = frame.chain
-        offset = frame.end
+        seq, chain, offset = frame.last_seq + 1, frame.chain, frame.end
     if until is not None and seq < until:
         yield Hole(offset, len(raw), seq, until - 1)
 
@@ -250,4 +247,4 @@ def parse_frames(raw: bytes, *, previous_chain: bytes | None, expected_seq: int)
         if frame is None:
             raise Damaged("answer", offset, seq, seq)
         yield frame
-        offset, seq, chain = frame.end, seq + frame.count, frame.chain
+        offset, seq, chain = frame.end, frame.last_seq + 1, frame.chain

@@ -103,16 +103,14 @@ class World(Machine):
         if happening is None:
             return False
         self.guarded(happening)
-        self._perhaps_snapshot()
+        decisions = self.tally.decisions
+        if decisions >= self.snapshots.due:
+            with self.unseen():
+                self.snapshots.make(decisions, self.agenda.wall)
         self.panel.step(self)
-        if self.tally.decisions - self._examined >= HISTORY_STEPS:
+        if decisions - self._examined >= HISTORY_STEPS:
             self.examine()
         return True
-
-    def _perhaps_snapshot(self) -> None:
-        if self.snapshots.due(self.tally.decisions):
-            with self.unseen():
-                self.snapshots.make(self.tally.decisions, self.agenda.wall)
 
     def run(self, happenings: int) -> int:
         """At most so many happenings; how many there were."""

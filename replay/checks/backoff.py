@@ -115,7 +115,8 @@ class Backoff(Checker):
         place, ended = self._place(record), self._ended(record.cause)
         waited, place.earliest = place.earliest > 0, 0
         watched = self.truth.watchers.of.get(record.actor)
-        if ended is not None and watched is not None:
+        # A slot that waited may be given up in the decision about another slot's end.
+        if ended is not None and watched is not None and ended.slot == record.slot:
             self._count(ended, watched, short=body.short)
         if not body.short:
             if not waited:

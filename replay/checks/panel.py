@@ -24,6 +24,7 @@ class Panel:
 
     def __init__(self, truth: Truth) -> None:
         self._checkers = truth.checkers
+        self.steps = 0
         self._truth = truth
         self._asked: Counter[str] = Counter()
         self._of_step: Sequence[Question] = [one.stepped for one in having("stepped", truth)]
@@ -31,7 +32,7 @@ class Panel:
 
     def step(self, world: World) -> None:
         """One happening is over."""
-        self._asked["stepped"] += 1
+        self.steps += 1
         for ask in self._of_step:
             ask(world)
 
@@ -50,6 +51,7 @@ class Panel:
     def calls(self) -> Counter[str]:
         """How often each checker was asked or told anything, by its id."""
         calls: Counter[str] = Counter()
+        self._asked["stepped"] = self.steps
         for checker in self._checkers:
             asked = sum(times for hook, times in self._asked.items() if has(checker, hook))
             calls[checker.id] += asked + self._truth.told(checker)

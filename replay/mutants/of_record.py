@@ -87,7 +87,7 @@ RECORD: Final = (
     Mutant(
         "timers_not_rearmed", PAST,
         "a core that comes back has forgotten what was armed",
-        "        found.timers.fold(record)\n", "",
+        "        if kind in OF_TIMERS:\n            found.timers.fold(record)\n", "",
         ("I-STOPSEQ", "I-CONV", "I-BACKOFF", "I-CMD-OUT"),
     ),
     Mutant(
@@ -161,7 +161,7 @@ RECORD: Final = (
     Mutant(
         "stale_letters_believed", SIM_BUS,
         "mail of a dead core is given to its successor (the rule of the transport, in its model)",
-        "            if letter.incarnation == incarnation:\n", "            if True:\n",
+        "            mine = letter.incarnation == incarnation\n", "            mine = True\n",
         ("I-FENCE", "I-DET", "I-FOLD"),
     ),
 )  # fmt: skip

@@ -16,7 +16,7 @@ import attr
 from circus.arbiter.launches import Launches
 from circus.arbiter.memory import Memory
 from circus.arbiter.memory_codec import encode
-from circus.arbiter.recovery import recall
+from circus.arbiter.recovery import Recalled, recall
 from circus.arbiter.runtime import Ports, Runtime
 from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
@@ -135,9 +135,10 @@ class SimCore:
         )  # fmt: skip
         self.ledger.skip(around.given, self._clock.now())
         self._edges = Edges(around.agenda.coverage)
-        memory = self._recalled()
+        recalled = self._recalled()
         with around.unseen():
-            self._show(observer, memory)
+            self._show(observer, recalled)
+        memory = recalled.memory
         self.past, self.projection, outcomes = memory.past, memory.projection, memory.outcomes
         self._rebase(self.past)
         syncer = SimSyncer(around.agenda, around.disk)
@@ -204,7 +205,7 @@ class SimCore:
             clock=self._clock,
             exchange=around.make_exchange(around.bus, self.past.incarnation + 1),
             publisher=Both(around.publisher, self.front.stream),
-            recall=lambda: self._recalled().past,
+            recall=lambda: self._recalled().memory.past,
             reaper=lambda say: around.make_reaper(self.link, launches.of, say),
         )
 
@@ -223,27 +224,31 @@ class SimCore:
             self.safe = self.ledger.head  # An incarnation begins by making its beginning durable.
         runtime.configure(self._around.configure)
 
-    def _recalled(self) -> Memory:
+    def _recalled(self) -> Recalled:
         recalled = recall(self.ledger, self._around.disk, DIRECTORY)
         faults = self._around.agenda.coverage.faults
         faults["snapshot.used"] += recalled.begun_at > 0
         faults["snapshot.passed_over"] += bool(recalled.complaints)
-        return recalled.memory
+        return recalled
 
-    def _show(self, observer: Observer, memory: Memory) -> None:
-        """What there is to see for those who look at the world: every record, and no snapshot."""
-        whole = Memory()
+    def _show(self, observer: Observer, recalled: Recalled) -> None:
+        """What there is to see for those who look at the world: every record, and no snapshot.
+
+        Where one was used, the whole ledger is folded beside it, and must say the same.
+        """
+        memory, whole = recalled.memory, Memory()
         for item in self.ledger.items():
             if isinstance(item, Hole):
                 whole = Memory(item.lost_to)
                 self._around.holed()
                 continue
-            whole.believe(item)
+            if recalled.begun_at:
+                whole.believe(item)
             for record in records_of(item.payload):
                 observer.observe(record)
                 self._edges.observe(record)
         complete = self.ledger.first_retained == 1 and whole.past.after == memory.past.after
-        if complete and encode(whole) != encode(memory):
+        if recalled.begun_at and complete and encode(whole) != encode(memory):
             text = f"I-FOLD: at {whole.seq} a snapshot and what follows it say something else"
             raise Violation(f"{text}\nseed {self._around.agenda.seed}")
 

@@ -8,6 +8,7 @@ Never:     touches the world's dice: with or without snapshots a seed tells the 
 from __future__ import annotations
 
 import random
+import sys
 from typing import Final
 
 from circus.arbiter.recovery import make_snapshot
@@ -17,7 +18,10 @@ from circus.replay.sim.disk import SimDisk
 from circus.replay.sim.incarnation import DIRECTORY
 
 WITHOUT: Final = 0.3  # of all worlds: every start folds the whole ledger
-PAUSES: Final = (10, 100, 1000)  # decisions between two snapshots, about
+# Decisions between two snapshots, about. A start looks at the newest: there are a few between two
+# starts (replay.drive.LONG), and more would only cost time.
+PAUSES: Final = (100, 300, 1000)
+NEVER: Final = sys.maxsize
 
 
 class SimSnapshots:
@@ -28,15 +32,11 @@ class SimSnapshots:
         self._coverage = agenda.coverage
         self._dice = random.Random(~agenda.seed)
         self._pause = 0 if self._dice.random() < WITHOUT else self._dice.choice(PAUSES)
-        self._due = self._next(0)
-
-    def due(self, decisions: int) -> bool:
-        """Whether it is time for one."""
-        return bool(self._pause) and decisions >= self._due
+        self.due = self._next(0) if self._pause else NEVER  # how many decisions it waits for
 
     def make(self, decisions: int, wall: int) -> None:
         """Now; a disk that fails is the next one's trouble."""
-        self._due = self._next(decisions)
+        self.due = self._next(decisions)
         try:
             made = make_snapshot(self._disk, DIRECTORY, wall)
         except (OSError, CursorError):
