@@ -29,7 +29,8 @@ def addressee(record: Record) -> Address | None:
     """The one actor that gets this record in its inbox, if any.
 
     A command goes where it is addressed, an event to the owner that it names; a newborn watcher is
-    told of its birth, the arbiter of the daemon's signals.
+    told of its birth, the arbiter of the daemon's signals. Two facts about an owner's process are
+    for the record only: no watcher has anything to decide about them (ADR-0083).
     """
     other = _NOT_IN_TO.get(type(record.body))
     if other is not None:
@@ -57,8 +58,14 @@ def _arbiter(_record: Record) -> Address:
     return ARBITER
 
 
-_NOT_IN_TO: Final[Mapping[type[Body], Callable[[Record], Address]]] = {
+def _nobody(_record: Record) -> None:
+    """Whom it is about stands in `to`, for those who read the ledger."""
+
+
+_NOT_IN_TO: Final[Mapping[type[Body], Callable[[Record], Address | None]]] = {
     events.WatcherAdded: _newborn,
     events.WatcherRemoved: _removed,
     events.SignalReceived: _arbiter,
+    events.ProcessSignalled: _nobody,
+    events.ProcessReaped: _nobody,
 }
