@@ -22,6 +22,7 @@ from circus.arbiter.config_later import (
 from circus.arbiter.config_options import Flavour, default_of, show_option
 from circus.arbiter.config_settings import SETTINGS, default_setting
 from circus.bus.spec import OPTIONS, Change, Unit
+from circus.bus.values import NS_PER_SECOND
 
 COSTS: Final = {
     Change.NOTHING: "at the next occasion",
@@ -92,7 +93,9 @@ def _circus_options() -> Iterator[str]:
     yield "| option | ini and library | TOML | meaning |"
     yield "|---|---|---|---|"
     for name, declared in SETTINGS.items():
-        ini, toml = (_value(default_setting(name, flavour)) for flavour in ("ini", "toml"))
+        seconds = declared.metadata["kind"] == "seconds"
+        defaults = [default_setting(name, flavour) for flavour in ("ini", "toml")]
+        ini, toml = (_value(d // NS_PER_SECOND if seconds else d) for d in defaults)
         yield f"| `{name}` | {ini} | {toml} | {declared.metadata['help']} |"
     yield "| `include` |  |  | files or patterns to read too, relative to this file |"
     yield "| `include_dir` |  |  | directories whose `*.toml` or `*.ini` files to read too |"

@@ -38,6 +38,10 @@ class Settings:
     durability: str = setting(
         "group", "what is synced before it is told: always, group (within 100 ms) or none"
     )
+    watchdog: int = setting(
+        30_000_000_000, "how long the core may be silent before it is replaced; 0: for ever",
+        kind="seconds",
+    )  # fmt: skip
     no_new_privs: bool = setting(
         False, "no process gains privileges by exec (setuid programs)", kind="bool", toml=True
     )

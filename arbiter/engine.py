@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from circus.arbiter.gateway import Gateway, Promise, Services
+from circus.arbiter.keeper_watch import KeeperWatch
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
@@ -41,9 +42,6 @@ from circus.bus.syncer import GroupSyncer
 from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
 
-PING_NS: Final = 5 * NS_PER_SECOND
-# So long a ping waits for a heartbeat that takes it along: one wake-up less in an idle daemon.
-PING_LATE_NS: Final = NS_PER_SECOND
 SLOW_THREADS: Final = 1
 IDLE_AFTER_SECONDS: Final = 0.05
 CLASSES_PER_PAUSE: Final = 4
@@ -123,7 +121,9 @@ class Parts:
     sources: Sources
     options: Options
     snapshots: Snapshotting
+    watch: KeeperWatch
     durability: str = "group"
+    found: int = 0  # the newest record of the incarnations before
     complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
 
 
@@ -181,7 +181,6 @@ class Engine:
         self.reads = Reads(parts.ledger, parts.clock)
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
-        self._ping_due: Nanoseconds = 0
         self._quiet_until: Nanoseconds = 0  # nothing but heartbeats and pings is due before
         self._is_idle = False  # the last turn had nothing to do: idle work may go on at once
         self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
@@ -254,6 +253,7 @@ class Engine:
         """What the keeper says comes first and goes its whole way: somebody's worker is dead."""
         parts = self.parts
         if "link" in ready:
+            parts.watch.heard = True
             parts.runtime.reaper.receive()
             parts.runtime.pump()
         if "calls" in ready:
@@ -276,9 +276,11 @@ class Engine:
     def _say_ready(self) -> None:
         """From here on this core is worth restarting at once (DESIGN.md, 7)."""
         self._ready = True
-        self.parts.runtime.say((Draft(events.CoreReady()),))
-        self.parts.link.send([("ready",)])
-        self.parts.runtime.pump()
+        parts = self.parts
+        parts.runtime.say((Draft(events.CoreReady()),))
+        parts.runtime.pump()
+        parts.link.send([("ready", parts.found, parts.ledger.head)])
+        parts.link.flush()
 
     def _settle(self) -> None:
         """Answers that waited for the platter, readers that waited for something to read."""
@@ -293,16 +295,13 @@ class Engine:
 
     def _keep_time(self, boot: Nanoseconds) -> None:
         self.parts.stream.beat(boot)
-        if boot >= self._ping_due:
-            self._ping_due = boot + PING_NS
-            self.parts.link.send([("ping", boot)])
-            self.parts.link.flush()
+        self.parts.watch.beat(boot)
         if self._ready and self.parts.snapshots.attend(boot):
             self._waiter.admit("snapshot", self.parts.snapshots.fileno())
 
     def _timeout(self) -> float:
         """Seconds until something must be done without being asked to."""
-        ping_due = self._ping_due + PING_LATE_NS
+        ping_due = self.parts.watch.latest
         dues = (
             self.upkeep.retry_due, self.parts.runtime.next_due(), self.reads.next_due(),
             self.parts.snapshots.next_due(),

@@ -18,6 +18,7 @@ from typing import Any, Final
 import zmq
 
 from circus.arbiter.engine import Engine, Parts
+from circus.arbiter.keeper_watch import SILENCE, KeeperWatch
 from circus.arbiter.launches import Launches
 from circus.arbiter.queries import Sources
 from circus.arbiter.recovery import recall
@@ -68,6 +69,7 @@ class Wiring:
     durability: str = "group"
     umask: int | None = None
     no_new_privs: bool = False
+    watchdog: int = SILENCE
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
     hands: Callable[[ReaperPort, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
@@ -165,7 +167,8 @@ def open_engine(wiring: Wiring) -> Engine:
             runtime=runtime, ledger=ledger, syncer=syncer, link=wiring.link, stream=stream,
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
-            durability=wiring.durability,
+            durability=wiring.durability, found=past.last.seq if past.last else 0,
+            watch=KeeperWatch(runtime, wiring.link, wiring.keeper_pid, wiring.watchdog),
             snapshots=Snapshotting(ledger, directory, recalled.begun_at),
             complaints=recalled.complaints,
         )
@@ -198,7 +201,7 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, anew: bool) -> None:
         host=kernel.nodename, kernel=kernel.release, uid=os.geteuid(),
         python=".".join(map(str, sys.version_info[:3])), seed=seed,
     )  # fmt: skip
-    parts.link.send([("settings", {"no_new_privs": wiring.no_new_privs})])
+    parts.link.send([("settings", _settings(wiring))])
     runtime.begin((Draft(started), *_ledger_findings(ledger)))
     words = last_words.read(wiring.state_dir)
     if words:
@@ -208,6 +211,11 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, anew: bool) -> None:
         ledger.sync(parts.clock.now())
         last_words.forget(wiring.state_dir)
     runtime.configure(wiring.configure, anew=anew)
+
+
+def _settings(wiring: Wiring) -> dict[str, Any]:
+    """What `[circus]` asks of the keeper itself."""
+    return {"no_new_privs": wiring.no_new_privs, "silence": wiring.watchdog}
 
 
 def _shown(name: str, value: Any) -> Any:

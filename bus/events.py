@@ -13,58 +13,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from circus.bus import daemon_events
 from circus.bus.record import Event, body
 from circus.bus.shapes import field
 
-# --- the core's own life (said by `core`, about the outside world) ------------------------------
+# --- the daemon's own processes (said by `core`): they have a module of their own ---------------
 
-
-@body
-class CoreStarted(Event):
-    """The first record of every incarnation, synced before anything else happens.
-
-    `seed` is the incarnation's chance (64 bit); `flags` the rule versions in force.
-    """
-
-    version: str
-    pid: int
-    keeper_pid: int
-    boot_id: str
-    host: str
-    kernel: str
-    uid: int
-    python: str
-    seed: int
-    flags: tuple[str, ...] = ()
-
-
-@body
-class CoreReady(Event):
-    """Recovered, reconciled, listening."""
-
-
-@body
-class CoreStopped(Event):
-    """The last record of a clean end."""
-
-    reason: str
-
-
-@body
-class CoreLost(Event):
-    """Told by the keeper: an earlier core ended without being asked. code or signal is set."""
-
-    pid: int
-    code: int | None = None
-    signal: int | None = None
-
-
-@body
-class SignalReceived(Event):
-    """The daemon itself got a signal; routed to the arbiter."""
-
-    signum: int
-
+CoreHung = daemon_events.CoreHung
+CoreLost = daemon_events.CoreLost
+CoreReady = daemon_events.CoreReady
+CoreStarted = daemon_events.CoreStarted
+CoreStopped = daemon_events.CoreStopped
+KeeperAnswered = daemon_events.KeeperAnswered
+KeeperSilent = daemon_events.KeeperSilent
+SignalReceived = daemon_events.SignalReceived
 
 # --- the ledger's own life ---------------------------------------------------------------------
 

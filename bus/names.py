@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from circus.bus import commands, events
+from circus.bus import commands, daemon_events, events
 from circus.bus.record import Body, Event, body
 
 TAGS: Final[dict[str, type[Body]]] = {
@@ -47,6 +47,9 @@ TAGS: Final[dict[str, type[Body]]] = {
     "core.ready/1": events.CoreReady,
     "core.stopped/1": events.CoreStopped,
     "core.lost/1": events.CoreLost,
+    "core.hung/1": events.CoreHung,
+    "keeper.silent/1": events.KeeperSilent,
+    "keeper.answered/1": events.KeeperAnswered,
     "signal.received/1": events.SignalReceived,
     "log.tail_cut/1": events.LogTailCut,
     "log.damaged/1": events.LogDamaged,
@@ -104,7 +107,7 @@ NAME_OF: Final[dict[type[Body], tuple[str, int]]] = {cls: key for key, cls in CL
 
 _unnamed = {
     cls.__name__
-    for module in (commands, events)
+    for module in (commands, daemon_events, events)
     for cls in vars(module).values()
     if isinstance(cls, type) and cls.__module__ == module.__name__ and cls not in NAME_OF
 }

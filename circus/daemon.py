@@ -9,6 +9,7 @@ A bad configuration ends it with 78 before anything is touched, and the keeper p
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -140,6 +141,7 @@ def main(argv: Sequence[str]) -> int:
     link_fd, state_dir, path, insecure_tcp, log_level = argv
     with open("/proc/self/comm", "w", encoding="ascii") as comm:
         comm.write(COMM)
+    faulthandler.enable()  # SIGABRT, the keeper's word for a core that hangs, makes it say where
     _take_signals()
     link = Link.core_end(int(link_fd))
     places = places_in(state_dir)
@@ -223,7 +225,7 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
         vault=source.vault, environ=os.environ, configure=source.configure(config),
         options=WireOptions(source.vault, source.reload), transport=settings.transport,
         durability=settings.durability,
-        umask=settings.umask, no_new_privs=settings.no_new_privs,
+        umask=settings.umask, no_new_privs=settings.no_new_privs, watchdog=settings.watchdog,
         settings={
             "endpoint": ctl[-1], "pubsub_endpoint": stream[-1], "stats_endpoint": None,
             "multicast_endpoint": None, "check_delay": 0.0,

@@ -41,7 +41,9 @@ def run_keeper(options: KeeperOptions) -> int:
     spawner = Spawner(nofile=None if soft == hard else (soft, hard))
     core: CoreChild | None = None
     if options.start_core is not None:
-        core = CoreChild(options.start_core, spawner, options.pauses)
+        core = CoreChild(
+            options.start_core, spawner, pauses=options.pauses, silence=options.silence
+        )
         if options.first_core is None:
             core.start()
         else:

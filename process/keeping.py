@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from circus.process.children import Children
@@ -65,15 +65,16 @@ class Keeping:
     def hear(self, operations: Sequence[Sequence[Any]]) -> None:
         """The core has sent this. It is carried out by `work`."""
         self._asked = None
+        core = self._core
+        if core is not None:
+            core.heard = True
         for operation in operations:
             if operation[0] == "settings":
-                if operation[1].get("no_new_privs"):
-                    self._loop.harden()
+                self._settle(operation[1])
             elif operation[0] == "stopping":
                 self.exit_code = operation[1]
-            elif operation[0] == "ready" and self._core is not None:
-                self._core.ready = True
-                self._core.lost.clear()
+            elif operation[0] == "ready" and core is not None:
+                core.is_ready(operation[1], operation[2])
         self.to_do.extend(operations)
 
     def take(self) -> list[Sequence[Any]]:
@@ -174,7 +175,7 @@ class Keeping:
         core = self._core
         if core is not None and core.due is not None and boot >= core.due:
             if core.up:
-                core.kill()
+                core.look(boot)
             else:
                 self._loop.start_core()
         return None
@@ -195,6 +196,12 @@ class Keeping:
         if core is not None and core.due is not None and plans is None:
             due = min(due, core.due)
         return due
+
+    def _settle(self, settings: Mapping[str, Any]) -> None:
+        if settings.get("no_new_privs"):
+            self._loop.harden()
+        if self._core is not None and "silence" in settings:
+            self._core.bear(settings["silence"])
 
     def _finish(self, plans: StopPlans, boot: int) -> int | None:
         self._asked = None

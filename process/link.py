@@ -24,7 +24,7 @@ import msgpack
 
 Item: TypeAlias = Sequence[Any]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 # Operations may come in batches of any size; 256 of them fill about a quarter of a message.
@@ -54,7 +54,7 @@ OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
     "spawn": (int, str, str, tuple),
     "signal": (int, int, int, str, OPTIONAL_INT),
     "ack": (tuple,),
-    "ready": (),
+    "ready": (int, int),
     "ping": (int,),
     "stopping": (int,),
 }

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 from circus.bus.commands import ProcessSignal, ProcessSpawn
 from circus.bus.events import (
+    CoreHung,
     CoreLost,
     OrphanReaped,
     ProcessExited,
@@ -175,7 +176,10 @@ class Reaper:
 
 
 def _hello(hearing: Hearing, version: int, pid: int, lost: Iterable[Any], given: int) -> None:
-    hearing.drafts += [Draft(CoreLost(*one), cause=0) for one in lost]
+    for gone, code, signum, silent in lost:
+        if silent:
+            hearing.drafts.append(Draft(CoreHung(gone, silent), cause=0))
+        hearing.drafts.append(Draft(CoreLost(gone, code, signum), cause=0))
 
 
 def _held(hearing: Hearing, last: Any, rows: Sequence[Sequence[Any]]) -> None:

@@ -267,8 +267,10 @@ class SimCore:
     def _say_ready(self) -> None:
         self._ready = True
         self.runtime.say((Draft(events.CoreReady()),))
-        self.link.send([("ready",)])
         self.runtime.pump()
+        found = self.past.last.seq if self.past.last else 0
+        self.link.send([("ready", found, self.ledger.head)])
+        self.link.flush()
 
     def _finish(self, code: int) -> None:
         self.runtime.say((Draft(events.CoreStopped("asked to")),))

@@ -259,8 +259,10 @@ def test_a_signal_that_crossed_an_exit_still_has_its_outcome() -> None:
 def test_the_keepers_own_news_is_said() -> None:
     """Lost cores, orphans and signals to the daemon."""
     world = ready_world()
-    assert ["core.lost", "orphan.reaped", "signal.received"] == world.hear(
-        ("hello", 1, 5, ((6, None, 9),), 0), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
+    names = ["core.lost", "core.hung", "core.lost", "orphan.reaped", "signal.received"]
+    lost = ((6, None, 9, 0), (7, None, 9, 30))
+    assert names == world.hear(
+        ("hello", 1, 5, lost, 0), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
     )
 
 

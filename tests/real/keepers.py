@@ -44,7 +44,9 @@ if role == "refuse":
 sleep = Launch(("sleep", "1000"), {"PATH": "/usr/bin:/bin", "MARK": mark}, close_stdout=True)
 out(("list", 1))
 while True:
-    select.select([link], [], [])
+    select.select([link], [], [], 0.05 if role == "hung" else None)
+    if role == "hung":
+        out(("ping", 1))
     for report in link.receive():
         say(os.getpid(), *report)
         if report[0] == "hello" and role == "late" and len(report[3]) < 3:
@@ -57,26 +59,29 @@ while True:
         elif report[0] == "spawned" and role == "dying" and report[1] == 4:
             sys.exit(1)
         elif report[0] == "held":
-            out(("ready",))
+            out(("ready", os.getpid(), 0))
             if not report[2]:
                 out(("spec", sleep.digest, sleep.to_map()),
                     ("spawn", 2, sleep.digest, "w", sleep.plan))
+        elif report[0] == "spawned" and role == "hung":
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif report[0] == "exited":
             out(("ack", [report[1]]))
-        elif report[0] == "os_signal" and role in ("polite", "late"):
+        elif report[0] == "os_signal" and role in ("polite", "late", "hung"):
             out(("signal", 9, 2, signal.SIGTERM, "process", None))
         elif report[0] == "os_signal" and role == "deaf":
             select.select([], [], [])
-        elif report[0] == "reaped" and role in ("polite", "late"):
+        elif report[0] == "reaped" and role in ("polite", "late", "hung"):
             out(("stopping", 5))
             sys.exit(0)
 """
 DAEMON = """
 import sys
 from circus.process.keeper import KeeperOptions, run_keeper
-state, role, core, mark, pause = sys.argv[1:]
+state, role, core, mark, pause, silence = sys.argv[1:]
 sys.exit(run_keeper(KeeperOptions(
-    state, lambda fd: [sys.executable, "-c", core, role, str(fd), mark], pauses=(int(pause),))))
+    state, lambda fd: [sys.executable, "-c", core, role, str(fd), mark], pauses=(int(pause),),
+    silence=int(silence))))
 """
 
 
@@ -182,10 +187,28 @@ def read_line(fd: int) -> bytes:
 class Daemon:
     """A keeper that starts the test core; the core prints every report that it gets."""
 
-    def __init__(self, state_dir: Path, mark: str, role: str, *, pause: int = SECOND) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        mark: str,
+        role: str,
+        *,
+        pause: int = SECOND,
+        silence: int = 30 * SECOND,
+    ) -> None:
         self._read, write = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DAEMON, str(state_dir), role, CORE, mark, str(pause)],
+            [
+                sys.executable,
+                "-c",
+                DAEMON,
+                str(state_dir),
+                role,
+                CORE,
+                mark,
+                str(pause),
+                str(silence),
+            ],
             stdout=write,
             stderr=write,
             env={**os.environ, "MARK": mark},

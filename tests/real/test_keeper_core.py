@@ -12,7 +12,6 @@ import select
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +22,34 @@ sys.path.insert(0, str(Path(__file__).parent))
 from keepers import DEADLINE, SECOND, Daemon, Embedded, mark_of, read_line
 
 from circus.process import last_words
-from circus.process.core_child import CoreChild
+from circus.process.core_child import EXIT_WITHIN, CoreLife, Lost
 from circus.process.launch import Plan
-from circus.process.spawn import Spawner
 
 HOUR = 3600 * SECOND
+NOW = 1000 * SECOND
+
+
+class Patient(CoreLife):
+    """A life without a process: what would be done to it is noted."""
+
+    def __init__(self, silence: int) -> None:
+        super().__init__(silence=silence)
+        self.done: list[str] = []
+        self.begun(1)
+
+    def abort(self) -> None:
+        self.done.append("abort")
+
+    def kill(self) -> None:
+        super().kill()
+        self.done.append("kill")
+
+
+def look_at(core: CoreLife) -> int:
+    """One look when it is due; how long until the next."""
+    now = core.due or NOW
+    core.look(now)
+    return (core.due or now) - now
 
 
 @pytest.fixture
@@ -77,15 +99,72 @@ def test_a_core_that_does_not_answer_a_term_is_done_without(tmp_path: Path, mark
 
 def test_cores_that_never_become_ready_wait_longer_each_time() -> None:
     """The pauses are taken in order and the last one stays; a ready core is replaced at once."""
-    core = CoreChild(lambda _fd: ("true",), Spawner(), pauses=(HOUR, 2 * HOUR))
+    life = CoreLife((HOUR, 2 * HOUR))
     for pause in (HOUR, 2 * HOUR, 2 * HOUR, 0, HOUR):
-        os.close(core.start())
-        assert select.select([core.pidfd], [], [], DEADLINE)[0]
-        core.ready = pause == 0
-        core.reap()
-        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        core.put_off(before)
-        assert before + pause == core.due
+        life.begun(1)
+        life.look(NOW)
+        if pause == 0:
+            life.is_ready(found=7, head=9)
+            life.look(NOW)
+        life.ended(1, None)
+        life.put_off(NOW)
+        assert NOW + pause == life.due
+
+
+def test_ready_cores_that_die_at_one_place_of_the_ledger_are_put_off() -> None:
+    """The second that found the ledger where the first left it waits, if it died at once; one that
+    got anywhere, or lived for a while, is replaced at once."""
+    life = CoreLife((HOUR, 2 * HOUR))
+    # What the core found, where it was when it was ready, how long it lived, and the pause after.
+    for found, head, lived, pause in (
+        (0, 5, 0, 0), (5, 8, 0, HOUR), (8, 11, 0, 2 * HOUR), (20, 23, 0, 0), (23, 26, SECOND, 0),
+        (26, 29, 0, HOUR),
+    ):  # fmt: skip
+        life.begun(1)
+        life.is_ready(found, head)
+        life.look(NOW)
+        life.ended(None, 9)
+        life.put_off(NOW + lived)
+        assert NOW + lived + pause == life.due, (found, head)
+
+
+def test_a_silent_core_is_aborted_and_then_killed() -> None:
+    """Three looks without a word; one that has not begun to speak gets ten times as long."""
+    core = Patient(silence=3 * SECOND)
+    core.is_ready(found=0, head=1)
+    looks = [look_at(core) for _ in range(4)]
+    assert [SECOND, SECOND, SECOND, EXIT_WITHIN] == looks
+    assert ["abort"] == core.done
+    core.look(core.due or 0)
+    assert ["abort", "kill"] == core.done
+    core.ended(None, signal.SIGKILL)
+    assert [Lost(1, None, signal.SIGKILL, 3 * SECOND)] == core.lost
+    unready = Patient(silence=3 * SECOND)
+    assert [SECOND] * 30 == [look_at(unready) for _ in range(30)]
+    assert EXIT_WITHIN == look_at(unready)
+
+
+def test_a_core_that_speaks_now_and_then_is_left_alone() -> None:
+    """Silence is counted anew after each word; a clock that jumps is one look."""
+    core = Patient(silence=3 * SECOND)
+    core.is_ready(found=0, head=1)
+    for heard in (False, False, True, False, False, False, True, False):
+        core.heard = heard
+        core.look((core.due or 0) + HOUR)
+    assert [] == core.done
+    core.bear(0)
+    core.look(core.due or 0)
+    assert core.due is None
+
+
+def test_a_stopped_core_is_replaced_and_its_workers_run_on(tmp_path: Path, mark: str) -> None:
+    """SIGSTOP: neither SIGABRT nor anything but SIGKILL reaches it; the next one hears why."""
+    daemon = Daemon(tmp_path, mark, "hung", silence=SECOND)
+    hung, worker = (words := daemon.line("spawned"))[0], words[4]
+    assert f"({hung}, None, 9, {SECOND})" in " ".join(daemon.line("hello"))
+    assert worker in " ".join(daemon.line("held"))
+    daemon.process.send_signal(signal.SIGTERM)
+    assert 5 == daemon.end()
 
 
 def test_a_core_that_is_ready_at_last_hears_of_all_before_it(tmp_path: Path, mark: str) -> None:
@@ -93,7 +172,7 @@ def test_a_core_that_is_ready_at_last_hears_of_all_before_it(tmp_path: Path, mar
     daemon = Daemon(tmp_path, mark, "late", pause=1)
     pids = [daemon.line("hello")[0] for _ in range(3)]
     hello = " ".join(daemon.line("hello"))
-    assert [pid for pid in pids if f"({pid}, 1, None)" in hello] == pids
+    assert [pid for pid in pids if f"({pid}, 1, None, 0)" in hello] == pids
     daemon.line("spawned")
     daemon.process.send_signal(signal.SIGTERM)
     assert 5 == daemon.end()

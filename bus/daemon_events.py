@@ -1,0 +1,83 @@
+"""Room: bus -- the facts about the daemon's own processes: its cores, its keeper, their signals.
+
+Knows:     bus.record.
+Known by:  bus.events, through which everybody else names them; bus.names.
+Never:     decides anything.
+"""
+
+from __future__ import annotations
+
+from circus.bus.record import Event, body
+
+# --- the core's own life (said by `core`, about the outside world) ------------------------------
+
+
+@body
+class CoreStarted(Event):
+    """The first record of every incarnation, synced before anything else happens.
+
+    `seed` is the incarnation's chance (64 bit); `flags` the rule versions in force.
+    """
+
+    version: str
+    pid: int
+    keeper_pid: int
+    boot_id: str
+    host: str
+    kernel: str
+    uid: int
+    python: str
+    seed: int
+    flags: tuple[str, ...] = ()
+
+
+@body
+class CoreReady(Event):
+    """Recovered, reconciled, listening."""
+
+
+@body
+class CoreStopped(Event):
+    """The last record of a clean end."""
+
+    reason: str
+
+
+@body
+class CoreLost(Event):
+    """Told by the keeper: an earlier core ended without being asked. code or signal is set."""
+
+    pid: int
+    code: int | None = None
+    signal: int | None = None
+
+
+@body
+class CoreHung(Event):
+    """Told by the keeper: that core said nothing for `silent` ns, so it was replaced."""
+
+    pid: int
+    silent: int
+
+
+@body
+class KeeperSilent(Event):
+    """The keeper has not answered for `silent` ns: it hangs, or is stopped. The workers run on, but
+    none is started, signalled or reaped."""
+
+    pid: int
+    silent: int
+
+
+@body
+class KeeperAnswered(Event):
+    """It is there again."""
+
+    pid: int
+
+
+@body
+class SignalReceived(Event):
+    """The daemon itself got a signal; routed to the arbiter."""
+
+    signum: int
