@@ -122,11 +122,12 @@ def drive(
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
-    Hardship.drawn(world.agenda).befall(world)
+    hardships = Hardship.drawn(world.agenda)
+    hardships.befall(world)
     world.agenda.coverage.expect(
         *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS, *hardship.FAULTS
     )
-    play(world, weather, steps)
+    play(world, weather, steps, hardships.keeper)
     if world.ended is None:
         ENDS[mode](world)
     world.examine()
@@ -157,14 +158,17 @@ def invite(world: World, weather: BusWeather) -> None:
         )  # fmt: skip
 
 
-def play(world: World, weather: Weather, steps: int) -> None:
-    """Let things happen until so much has been decided."""
+def play(world: World, weather: Weather, steps: int, keeper: float = 0.0) -> None:
+    """Let things happen until so much has been decided; the keeper is killed at that rate."""
+    killer = world.agenda.stream("killer of keepers").random
     troubles = weather.troubles()
     often, dice, tally = sum(rate for rate, _ in troubles), world.agenda.chance.random, world.tally
     for _ in range(steps * HAPPENINGS_PER_STEP_MAX):
         drawn = dice()
         if drawn < often:
             disturb(world, troubles, drawn)
+        if keeper and killer() < keeper:
+            world.kill_keeper()
         if tally.decisions >= steps or world.ended is not None or not world.step():
             return
 
@@ -221,6 +225,8 @@ def end(world: World) -> None:
     chance = world.agenda.chance
     world.agenda.crash_at = None
     world.agenda.crash = Crash
+    while world.keeper.down:
+        world.step()
     world.signal(int(chance.choice((signal.SIGTERM, signal.SIGINT, signal.SIGQUIT))))
     if chance.random() < 0.3:
         world.crash_at(chance.randrange(1, CALLS_TO_CRASH_MAX))

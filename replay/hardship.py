@@ -14,11 +14,18 @@ import attr
 from circus.replay.sim.agenda import Agenda, Dice
 from circus.replay.world import World
 
-FAULTS: Final = ("mail.late", "core.slow", "subscriber outlives the machine", "power.relapse")
+FAULTS: Final = (
+    "mail.late",
+    "core.slow",
+    "subscriber outlives the machine",
+    "power.relapse",
+    "keeper.killed",
+)
 SHARE: Final = 0.2  # of the worlds, for each hardship
 LATE_MAIL_MAX: Final = 0.005
 SLOW_MAX: Final = 0.9
 RELAPSE_MAX: Final = 0.9
+KEEPER_MAX: Final = 0.002  # of the happenings
 
 
 @attr.s(auto_attribs=True, frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,7 @@ class Hardship:
     late_mail: float = 0.0  # of the letters between hosts: they are under way for seconds
     slow: float = 0.0  # of the requests: the core takes a while between hearing and recording it
     relapse: float = 0.0  # of the power cuts: there is another one while the core starts
+    keeper: float = 0.0  # the keeper is killed
     afar: bool = False  # subscribers are on another machine, whose power stays on
 
     @classmethod
@@ -37,6 +45,7 @@ class Hardship:
         return cls(
             late_mail=_rate(dice, LATE_MAIL_MAX), slow=_rate(dice, SLOW_MAX),
             relapse=_rate(dice, RELAPSE_MAX), afar=dice.random() < SHARE,
+            keeper=_rate(dice, KEEPER_MAX),
         )  # fmt: skip
 
     def befall(self, world: World) -> None:

@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import attr
 
@@ -89,6 +89,7 @@ class Machine:
         self._starting: SimLink | None = None
         self.ended: int | None = None
         self.boots = 1
+        self.words: list[Sequence[Any]] = []
         self.relapse = 0.0  # how often the power fails again while the core starts
         self.tally = Tally(Silence())
         self.stops = Stops(agenda)
@@ -122,6 +123,10 @@ class Machine:
         """The kernel's or the keeper's."""
         self.truth.happened(fact)
 
+    def keep_words(self, reports: Sequence[Sequence[Any]]) -> None:
+        """DIR/last-words, synced; whoever records them forgets them."""
+        self.words += reports
+
     def over(self, code: int) -> None:
         """The keeper has ended."""
         self.ended = code
@@ -145,6 +150,14 @@ class Machine:
         if self.core is not None:
             self.agenda.coverage.faults["core.crash"] += 1
             self._core_over(None, SIGKILL)
+
+    def kill_keeper(self) -> None:
+        """kill -9 of the keeper; the service manager ends the rest of the service and starts it."""
+        if self.keeper.down or self.ended is not None:
+            return
+        self.agenda.coverage.faults["keeper.killed"] += 1
+        self._core_gone()
+        self.keeper.die()
 
     def cut_power(self) -> None:
         """Everything stops; the machine comes back with what the platter has."""
@@ -228,6 +241,7 @@ class Machine:
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,
             holed=self.holed, unseen=self.unseen, given=self.keeper.children.numbers.given,
+            words=self.words, keeper_began=self.keeper.began,
         )  # fmt: skip
         try:
             self.core = SimCore(around, link, self.truth)
@@ -269,6 +283,10 @@ class Machine:
             self._turn()
 
     def _core_over(self, code: int | None, signum: int | None) -> None:
+        self._core_gone()
+        self.keeper.lose_core(code, signum)
+
+    def _core_gone(self) -> None:
         if self.core is not None and self.core.ledger.degraded:
             self.holed()
             self.bus.lose()  # The next core may have the same incarnation.
@@ -276,4 +294,3 @@ class Machine:
         self.strangers.network.fall_silent()
         self.stops.forget()
         self.disk.lose_process()
-        self.keeper.lose_core(code, signum)

@@ -21,6 +21,7 @@ from circus.replay.checks.truth import (
     CoreLost,
     Fact,
     Forked,
+    KeeperLost,
     Misused,
     Noted,
     Obeyed,
@@ -260,7 +261,7 @@ class Status(Checker):
         body, spawn_id = record.body, record.spawn_id or 0
         worker = self.truth.workers.by_spawn.get(spawn_id)
         if isinstance(body, events.ProcessLost):
-            if worker is not None:
+            if worker is not None and not worker.bereft:
                 self.fail(f"{spawn_id} is said to be lost, but the keeper lives", spawn_id)
             return
         assert isinstance(body, events.ProcessExited), record
@@ -336,7 +337,7 @@ class NoZombies(Checker):
             return
         for spawn_id in self._acknowledged:
             worker = self.truth.workers.by_spawn.get(spawn_id)
-            if worker is not None and not worker.lives and not worker.reaped:
+            if worker is not None and not (worker.lives or worker.reaped or worker.bereft):
                 self.fail(f"{spawn_id} is acknowledged and still a zombie", spawn_id)
         self._acknowledged.clear()
 
@@ -353,7 +354,7 @@ class Orphans(Checker):
     """
 
     id = "I-ORPHAN"
-    hears = (events.OrphanReaped, OrphanReaped, CoreLost)
+    hears = (events.OrphanReaped, OrphanReaped, CoreLost, KeeperLost)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)

@@ -17,7 +17,7 @@ from circus.bus.record import Body, Record
 from circus.bus.spec import OPTIONS, Change
 from circus.bus.values import ARBITER, CLIENT, CORE, NS_PER_SECOND, watcher_address, watcher_of
 from circus.replay.checks.checkers import Checker, Truth
-from circus.replay.checks.truth import Asked, CoreLost, Ended, Fact, Obeyed, Told
+from circus.replay.checks.truth import Asked, CoreLost, Ended, Fact, KeeperLost, Obeyed, Told
 from circus.replay.checks.witness import Watched
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Shutdown(Checker):
     id = "I-SHUT"
     hears = (
         events.ArbiterStopping, events.ArbiterConfigured, (Told, "os_signal"), CoreLost,
-        (Obeyed, "spawn"),
+        KeeperLost, (Obeyed, "spawn"),
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -204,6 +204,8 @@ class Shutdown(Checker):
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, CoreLost):
             self._restart = True
+        elif isinstance(fact, KeeperLost):
+            self._asked = False  # Nobody has asked the next one.
         elif isinstance(fact, Obeyed):
             if fact.operation[4][4]:
                 self._clean.add(fact.operation[1])

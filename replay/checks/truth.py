@@ -106,6 +106,12 @@ class CoreLost(NamedTuple):
     pid: int
 
 
+class KeeperLost(NamedTuple):
+    """The keeper was killed; what it held is nobody's, and its cores are dead."""
+
+    boot: int
+
+
 # --- clients: said by whoever simulates them -----------------------------------------------------
 
 
@@ -170,6 +176,6 @@ class Noticed(NamedTuple):
 
 Fact: TypeAlias = (
     Forked | Ended | Reaped | Signalled | OrphanReaped | Misused | Told | Noted | Obeyed | Settled
-    | CoreLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Ready
+    | CoreLost | KeeperLost | Asked | Replied | Handed | Severed | Dropped | Noticed | Ready
     | ClosedStdout
 )  # fmt: skip

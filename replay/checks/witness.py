@@ -15,7 +15,16 @@ from circus.bus.record import Body, Record
 from circus.bus.shapes import altered, entity, field
 from circus.bus.spec import WatcherSpec, from_data
 from circus.bus.values import watcher_address
-from circus.replay.checks.truth import Ended, Fact, Forked, OrphanReaped, Reaped, Signalled, Told
+from circus.replay.checks.truth import (
+    Ended,
+    Fact,
+    Forked,
+    KeeperLost,
+    OrphanReaped,
+    Reaped,
+    Signalled,
+    Told,
+)
 
 if TYPE_CHECKING:
     from circus.replay.world import World
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 SIGKILL: Final = 9
 ATTENTION_NS_MAX: Final = 50_000_000  # between two happenings; what is lost is found at rest
 OF_WORKERS: Final = frozenset((Ended, Reaped, OrphanReaped, Signalled))
-OF_KERNEL: Final = OF_WORKERS | {Told, Forked}
+OF_KERNEL: Final = OF_WORKERS | {Told, Forked, KeeperLost}
 
 
 @entity
@@ -36,6 +45,7 @@ class Worker:
     owner: str = ""
     ending: tuple[int | None, int | None] | None = None
     reaped: bool = False
+    bereft: bool = False  # its keeper was killed: how it has ended nobody may know
     killed: bool = False  # it was sent SIGKILL: it ends when the kernel can
 
     @property
@@ -64,6 +74,9 @@ class Workers:
         elif isinstance(fact, Told):
             if fact.report[0] == "spawned":
                 self._name(fact.report[1], fact.report[2], fact.report[5])
+        elif isinstance(fact, KeeperLost):
+            for one in self.by_serial.values():
+                one.bereft = one.bereft or not one.reaped
         elif isinstance(fact, Forked):
             self.by_serial[fact.serial] = Worker(fact.serial, fact.pid)
 

@@ -77,6 +77,10 @@ class Ends:
         self._kin.remove(process)
         self._edges["kernel: zombie -> gone"] += 1
 
+    def bereave(self, process: Process) -> None:
+        """All its children get another parent, as when it has ended."""
+        self._give_children_away(process)
+
     def detach(self, process: Process) -> None:
         """The debugger lets it go: its parent hears of its end now."""
         process.traced = False

@@ -21,6 +21,8 @@ PID_FIRST: Final = 2
 PIDS: Final = 60
 KEEPER: Final = 0  # the serial of everybody's ancestor
 KEEPER_PID: Final = 1
+INIT: Final = -1  # the serial of whoever inherits the keeper's children, beyond what it can see
+INIT_PID: Final = 0
 
 RUNNING: Final = "R"
 STOPPED: Final = "T"

@@ -24,6 +24,8 @@ from typing import Final
 from circus.replay.kernel.ends import Ends, Witness
 from circus.replay.kernel.kin import (
     EXITING,
+    INIT,
+    INIT_PID,
     KEEPER,
     KEEPER_PID,
     PIDS,
@@ -58,7 +60,8 @@ class ProcessTable:
         *,
         pids: int = PIDS,
     ) -> None:
-        self.keeper = Process(KEEPER, KEEPER_PID, None, KEEPER_PID, KEEPER_PID)
+        self.init = Process(INIT, INIT_PID, None, INIT_PID, INIT_PID, subreaper=True)
+        self.keeper = Process(KEEPER, KEEPER_PID, self.init, KEEPER_PID, KEEPER_PID)
         self.keeper.leads = self.keeper.subreaper = True
         self.kin = Kin(self.keeper, pids)
         self.edges: Counter[str] = Counter() if edges is None else edges

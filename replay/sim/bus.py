@@ -203,6 +203,7 @@ class SimLink:
         self._arrived: list[Sequence[Any]] = []
         self._last_due = {"keeper": 0, "core": 0}
         self._cut = False
+        self._lost = False
 
     # --- the core's end: process.reaper.LinkEnd ---------------------------------------------------
 
@@ -218,7 +219,7 @@ class SimLink:
         unsent, self._unsent = self._unsent, []
         for start in range(0, len(unsent), OPERATIONS_PER_MESSAGE):
             items = _travelled(unsent[start : start + OPERATIONS_PER_MESSAGE], OPERATIONS)
-            self._ship("keeper", partial(self._to_keeper, items))
+            self._ship("keeper", partial(self._hand_over, items))
         return True
 
     def receive(self) -> list[Sequence[Any]]:
@@ -239,6 +240,14 @@ class SimLink:
         self._cut = True
         self._arrived.clear()
         self._ship("keeper", closed)
+
+    def lose(self) -> None:
+        """The keeper is dead: what is under way arrives nowhere."""
+        self._cut = self._lost = True
+
+    def _hand_over(self, items: list[Sequence[Any]]) -> None:
+        if not self._lost:
+            self._to_keeper(items)
 
     def _arrive(self, items: list[Sequence[Any]]) -> None:
         if not self._cut:

@@ -108,6 +108,8 @@ class Surroundings:
     pid: int
     given: int = 0  # as the keeper's `hello` says it
     configure: commands.ArbiterConfigure
+    words: list[Sequence[Any]]  # DIR/last-words
+    keeper_began: int  # boot ns
     segment_bytes_max: int = SEGMENT_BYTES_MAX
     wake: Callable[[], None]
     holed: Callable[[], None]
@@ -214,7 +216,11 @@ class SimCore:
             past.timers.rebase(past.last.boot, self._clock.now().boot)
 
     def _begin(self) -> None:
-        runtime = self.runtime
+        runtime, last = self.runtime, self.past.last
+        anew = (
+            last is None or self.past.boot_id != self._around.boot_id
+            or last.boot < self._around.keeper_began
+        )  # fmt: skip
         started = events.CoreStarted(
             version=VERSION, pid=self._around.pid, keeper_pid=1, boot_id=self._around.boot_id,
             host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
@@ -222,7 +228,16 @@ class SimCore:
         runtime.begin((Draft(started), *self._findings()))
         if not self.ledger.degraded:
             self.safe = self.ledger.head  # An incarnation begins by making its beginning durable.
-        runtime.configure(self._around.configure)
+        self._hear_last_words(self._around.words)
+        runtime.configure(self._around.configure, anew=anew)
+
+    def _hear_last_words(self, words: list[Sequence[Any]]) -> None:
+        """What a keeper saw and did while no core was there: on record before it is forgotten."""
+        if words:
+            self.runtime.reaper.hear(words)
+            self.runtime.pump()
+            self.ledger.sync(self._clock.now())
+            words.clear()
 
     def _recalled(self) -> Recalled:
         recalled = recall(self.ledger, self._around.disk, DIRECTORY)

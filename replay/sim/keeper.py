@@ -22,7 +22,7 @@ from circus.process.keeping import Keeping
 from circus.process.kernel import Kernel
 from circus.process.link import VERSION
 from circus.process.stop_plans import NOTHING_DUE
-from circus.replay.checks.truth import CoreLost, Fact, Noted, Obeyed, Settled, Told
+from circus.replay.checks.truth import CoreLost, Fact, KeeperLost, Noted, Obeyed, Settled, Told
 from circus.replay.kernel.kernel import MakeLives, SimKernel
 from circus.replay.kernel.lives import Lives
 from circus.replay.sim.agenda import Agenda
@@ -32,6 +32,7 @@ from circus.replay.sim.coverage import Coverage
 KEEPER_PID: Final = 1
 CORE_PID: Final = 1_000_000  # plus the count of starts: never a worker's
 NOTICE_DELAY_MAX: Final = 2_000_000
+RESTART_NS: Final = 100_000_000  # RestartSec
 
 SETTLED: Final = Settled()
 
@@ -46,6 +47,7 @@ class Host(Protocol):
     def core_due(self) -> None: ...
     def core_killed(self) -> None: ...
     def over(self, code: int, /) -> None: ...
+    def keep_words(self, reports: Sequence[Sequence[Any]], /) -> None: ...
 
 
 class SimCoreLife(CoreLife):
@@ -78,11 +80,41 @@ class SimKeeper:
         self.core = SimCoreLife(host.core_killed)
         self.keeping = Keeping(self, self.children, self.core)
         self._host = host
+        self._make_children = make_children
+        self.down = False  # killed, and not started again yet
+        self.began = agenda.boot  # when this one was started
         self._starts = 0
         self._inbox: deque[list[Sequence[Any]]] = deque()
         self._readable: list[int] = []
         self._alarm: int | None = None
         self._heeding = True
+
+    # --- its own death ----------------------------------------------------------------------------
+
+    def die(self) -> None:
+        """kill -9: what it knew is gone, and with its cgroup everything that it had started."""
+        self.down = True
+        if self.link is not None:
+            self.link.lose()
+        self.link, self._alarm = None, None
+        self._inbox.clear()
+        self._readable = []
+        self._heeding = True
+        self._host.happened(KeeperLost(self.agenda.boot))
+        self.kernel.lives.lose_keeper()
+        self.children = self._make_children(self.kernel, self.tell)
+        self.core = SimCoreLife(self._host.core_killed)
+        self.keeping = Keeping(self, self.children, self.core)
+        self.agenda.later(RESTART_NS, self._come_back)
+
+    def _come_back(self) -> None:
+        """The service manager starts it again when nothing is left of the one before."""
+        if self.kernel.living():
+            self.agenda.later(RESTART_NS, self._come_back)
+            return
+        self.down = False
+        self.began = self.agenda.boot
+        self._turn()
 
     # --- the core ---------------------------------------------------------------------------------
 
@@ -102,13 +134,15 @@ class SimKeeper:
 
     def lose_core(self, code: int | None, signum: int | None) -> None:
         """The core has ended: once what it sent has been read, all is up to us."""
-        ended = partial(self._core_ended, code, signum)
+        ended = partial(self._core_ended, self.core, code, signum)
         if self.link is None:
             self.agenda.later(0, ended)
         else:
             self.link.cut(ended)
 
-    def _core_ended(self, code: int | None, signum: int | None) -> None:
+    def _core_ended(self, core: SimCoreLife, code: int | None, signum: int | None) -> None:
+        if core is not self.core:
+            return  # The keeper that it was a child of is dead.
         while self._inbox:
             self.keeping.hear(self._inbox.popleft())
         pid = self.core.pid
@@ -134,6 +168,7 @@ class SimKeeper:
     def keep_words(self, reports: list[Sequence[Any]]) -> None:
         for report in reports:
             self._host.happened(Noted(report))
+        self._host.keep_words(reports)
 
     def harden(self) -> None:
         """Nothing here gains privileges."""
@@ -155,7 +190,9 @@ class SimKeeper:
     # --- the loop ---------------------------------------------------------------------------------
 
     def receive_signal(self, signum: int) -> None:
-        """Somebody signals the daemon."""
+        """Somebody signals the daemon; between two keepers nobody is there to hear it."""
+        if self.down:
+            return
         self.keeping.signalled(signum, self.agenda.boot)
         self._turn()
 
@@ -164,6 +201,8 @@ class SimKeeper:
         self._turn()
 
     def _turn(self) -> None:
+        if self.down:
+            return
         keeping = self.keeping
         if self._inbox and not keeping.to_do:
             keeping.hear(self._inbox.popleft())
