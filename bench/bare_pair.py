@@ -131,6 +131,7 @@ class Keeper:
             self._link.flush()
 
     def _signalled(self) -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ours handles a few a second in a crowd
         if signal.SIGTERM in os.read(self._wake, 4096) and not self._stopping:
             self._stopping = True
             self._link.send([(STOP, 0)])
@@ -146,7 +147,6 @@ class Keeper:
 
     def _peek(self, fd: int) -> Item:
         os.waitid(os.P_PIDFD, fd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        self._epoll.unregister(fd)
         return EXITED, fd
 
     def _look_for_strangers(self) -> None:
@@ -167,7 +167,7 @@ class Keeper:
             return SIGNALLED, fd
         pidfd = os.pidfd_open(self._spawn())
         os.fstat(pidfd)
-        self._epoll.register(pidfd, select.EPOLLIN)
+        self._epoll.register(pidfd, select.EPOLLIN | select.EPOLLONESHOT)
         return SPAWNED, pidfd
 
 
