@@ -164,6 +164,18 @@ class SimKernel:
         self.lives.weather = KernelWeather()
 
 
+def lose_keeper(kernel: SimKernel) -> None:
+    """It is killed: its children are init's, who waits for them, and nobody holds a pidfd. The
+    service manager kills what is left of the service (`KillMode=control-group`)."""
+    table = kernel.table
+    kernel.notices.watched.clear()
+    for process in table.processes.values():
+        process.pidfd = 0
+    table.ends.bereave(table.keeper)
+    for process in list(table.processes.values()):
+        table.kill(process, KILL)
+
+
 def _started(lives: Lives, launch: Launch) -> Process:
     """Fork, a session of its own, exec. Raises SpawnFailed."""
     table = lives.table

@@ -83,17 +83,6 @@ class Lives:
             delay = chance.randrange(EARLY_DEATH_MAX)
             self.agenda.later(delay, partial(self._signal, KILL, process))
 
-    def lose_keeper(self) -> None:
-        """It is killed: its children are init's, who waits for them, and nobody holds a pidfd. The
-        service manager kills what is left of the service (`KillMode=control-group`)."""
-        table = self.table
-        self.notices.watched.clear()
-        for process in table.processes.values():
-            process.pidfd = 0
-        table.ends.bereave(table.keeper)
-        for process in list(table.processes.values()):
-            table.kill(process, KILL)
-
     # --- what programs do -------------------------------------------------------------------------
 
     def _later(self, delay: int, process: Process, act: Act) -> None:

@@ -23,7 +23,7 @@ from circus.process.kernel import Kernel
 from circus.process.link import VERSION
 from circus.process.stop_plans import NOTHING_DUE
 from circus.replay.checks.truth import CoreLost, Fact, KeeperLost, Noted, Obeyed, Settled, Told
-from circus.replay.kernel.kernel import MakeLives, SimKernel
+from circus.replay.kernel.kernel import MakeLives, SimKernel, lose_keeper
 from circus.replay.kernel.lives import Lives
 from circus.replay.sim.agenda import Agenda
 from circus.replay.sim.bus import SimLink
@@ -101,7 +101,7 @@ class SimKeeper:
         self._readable = []
         self._heeding = True
         self._host.happened(KeeperLost(self.agenda.boot))
-        self.kernel.lives.lose_keeper()
+        lose_keeper(self.kernel)
         self.children = self._make_children(self.kernel, self.tell)
         self.core = SimCoreLife(self._host.core_killed)
         self.keeping = Keeping(self, self.children, self.core)
