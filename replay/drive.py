@@ -79,11 +79,14 @@ class Weather:
         rates = {
             name: rate * chance.random() * (chance.random() < 0.5) for name, rate in _RATES.items()
         }
+        disk = _disk_drawn(chance, steps)
+        if disk.torn:  # Only a power cut tears anything.
+            rates["power_cut"] = max(rates["power_cut"], _RATES["power_cut"])
         for name in ("crash", "crash_now", "power_cut"):
             rates[name] *= min(1.0, LONG / steps)
         return cls(
             **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
-            disk=_disk_drawn(chance, steps), bus=BusWeather.drawn(chance),
+            disk=disk, bus=BusWeather.drawn(chance),
         )  # fmt: skip
 
     def troubles(self) -> Troubles:
@@ -200,7 +203,7 @@ TROUBLES: Final[Mapping[str, Trouble]] = {
     "edit": wishes.edit,
     "kill": wishes.kill,
     "crash": _crash_soon,
-    "crash_now": lambda world, _: world.crash(),
+    "crash_now": wishes.command_in_vain,
     "power_cut": lambda world, _: world.cut_power(),
 }
 

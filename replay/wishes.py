@@ -8,11 +8,12 @@ Never:     has a chance of its own: whoever calls gives the dice.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from circus.bus.vault import Vault
 from circus.replay.checks.subscribers import TAINTS
+from circus.replay.kernel.kin import PID_FIRST, PIDS
 from circus.replay.sim.agenda import Dice
 from circus.replay.world import World
 
@@ -51,6 +52,7 @@ def _options(chance: Dice) -> dict[str, Any]:
     return {
         "graceful_timeout": chance.choice((0, SECOND // 10, 2 * SECOND)),
         "backoff": chance.choice((SECOND // 20, SECOND // 10)),
+        "give_up": chance.choice((0, 0, 0, 3)),
         "warmup_delay": chance.choice((0, 0, SECOND // 20)),
         "max_age": chance.choice((0, 0, 3 * SECOND)),
         "max_age_variance": SECOND,
@@ -68,9 +70,15 @@ def command(world: World, chance: Dice) -> None:
     drawn = {key: draw(chance) for key, draw in properties.items()}
     _ask(world, verb, drawn)
     if "name" in drawn and chance.random() < HASTE:
-        thoughts = IMPATIENT if verb in ("stop", "restart", "rm") else SECOND_THOUGHTS
-        verb, others = chance.choice(thoughts)
+        verb, others = chance.choice(IMPATIENT.get(verb, SECOND_THOUGHTS))
         _ask(world, verb, {"name": drawn["name"], **others})
+
+
+def command_in_vain(world: World, chance: Dice) -> None:
+    """The core dies, and has not heard what it has just been asked for."""
+    for _ in range(chance.randrange(IN_VAIN_MAX)):
+        command(world, chance)
+    world.crash()
 
 
 def _ask(world: World, verb: str, properties: dict[str, Any]) -> None:
@@ -98,15 +106,21 @@ def edit(world: World, chance: Dice) -> None:
 
 
 # What somebody who has just asked for something else asks of the same watcher.
-HASTE: Final = 0.3
+HASTE: Final = 0.4
+IN_VAIN_MAX: Final = 4
 SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}),
     ("start", {}), ("restart", {}),
 )  # fmt: skip
-IMPATIENT: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+REMOVALS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("start", {}),
-    ("set", {"options": {"graceful_timeout": 0}}),
 )  # fmt: skip
+IMPATIENT: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
+    "restart": REMOVALS,
+    "rm": REMOVALS,
+    "stop": (*REMOVALS, ("set", {"options": {"graceful_timeout": 0}})),
+    "kill": (("stop", {}), ("stop", {}), ("restart", {}), ("kill", {"graceful_timeout": 0})),
+}
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
 )  # fmt: skip
@@ -157,6 +171,22 @@ def _broken(_chance: Dice) -> str:
     return "broken"
 
 
+def _missing(_chance: Dice) -> str:
+    return "missing"
+
+
+def _always(_chance: Dice) -> bool:
+    return True
+
+
+def _patience(chance: Dice) -> float | None:
+    return chance.choice((None, 0, 0.2, 5))
+
+
+def _pid(chance: Dice) -> int | None:
+    return chance.choice((None, None, PID_FIRST + chance.randrange(PIDS)))
+
+
 def _patient(_chance: Dice) -> dict[str, Any]:
     return {"max_retry": -1, "backoff": SECOND}
 
@@ -178,13 +208,15 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("incr", {"name": _name, "nb": _number}),
     ("decr", {"name": _name, "nb": _number}),
     ("set", {"name": _name, "options": _changes}),
-    ("signal", {"name": _name, "signum": _signum, "recursive": _flag}),
-    ("kill", {"name": _name}),
+    ("signal", {"name": _name, "signum": _signum, "recursive": _flag, "pid": _pid}),
+    ("kill", {"name": _name, "graceful_timeout": _patience, "pid": _pid}),
     ("manage", {"name": _name}),
     ("retry", {"name": _name}),
     ("set", {"name": _single, "options": _two}),
     ("set", {"name": _broken, "options": _patient}),
     ("start", {"name": _broken}),
+    ("rm", {"name": _broken}),
+    ("add", {"name": _broken, "cmd": _missing, "options": _small, "start": _always}),
     ("rm", {"name": _name, "nostop": _flag}),
     ("add", {"name": _name, "cmd": _program, "options": _small, "start": _flag}),
 )  # fmt: skip

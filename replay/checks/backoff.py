@@ -84,6 +84,9 @@ class Backoff(Checker):
         cause = self.truth.record_at(record.cause)
         if cause is not None and isinstance(cause.body, events.ProcessSpawnFailed):
             self._attempted(record, spec, body.attempt - 1)
+        before = self.truth.workers.spawns.get(body.replaces or 0)
+        is_fair = body.replaces in self._stopping or not _is_one_more(body, cause, before)
+        self.claim(is_fair, f"attempt {body.attempt} follows one that never ran", record.seq)
         if watched.phase == "failed":
             self.fail(f"{record.actor} spawns after it has given up", record.seq)
         if record.boot < place.earliest:
@@ -212,6 +215,13 @@ def _called_off(cause: Record, record: Record, stopping: set[int]) -> bool:
     """Whether it takes the place of one that was asked to end, and then could not be started."""
     failed = isinstance(cause.body, events.ProcessSpawnFailed | events.ProcessNeverRun)
     return failed and cause.slot == record.slot and cause.spawn_id in stopping
+
+
+def _is_one_more(spawn: commands.ProcessSpawn, cause: Record | None, before: Record | None) -> bool:
+    """Whether what never ran, and so has not failed, counts as an attempt all the same."""
+    if cause is None or before is None or not isinstance(cause.body, events.ProcessNeverRun):
+        return False
+    return spawn.attempt != getattr(before.body, "attempt", 0)
 
 
 def _pause_of_spawn(spec: WatcherSpec, attempt: int) -> int:

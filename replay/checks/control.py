@@ -32,17 +32,22 @@ ANSWERS: Final = (events.CommandAccepted, events.CommandRefused, events.CommandF
 
 
 class KnownIds:
-    """The ids that commands came under: for a day an id means what it has meant."""
+    """The ids that commands came under: for a day of the wall clock an id means what it has meant.
+
+    What was a day old once may be forgotten, also where the wall clock is set back later.
+    """
 
     def __init__(self) -> None:
+        self._latest = 0  # wall ns of any command
         self._ids: dict[Hashable, tuple[int, int]] = {}  # how many came before, and when
 
     def comes_again(self, command: Record) -> bool:
         """Whether the command comes under an id that must still be known; from now on it is."""
         peer = command.peer or {}
         key = (peer.get("uid", peer.get("address")), command.id)
+        self._latest = latest = max(self._latest, command.at)
         count, (before, at) = len(self._ids), self._ids.get(key, (0, 0))
-        known = key in self._ids and count - before < IDS_MAX and command.at - at < ID_AGE_MAX
+        known = key in self._ids and count - before < IDS_MAX and latest - at < ID_AGE_MAX
         self._ids[key] = (count, command.at)
         return known
 

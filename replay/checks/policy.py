@@ -36,7 +36,8 @@ class Reload(Checker):
         events.WatcherAdded, events.WatcherUpdated, events.WatcherReloaded, commands.ProcessSpawn,
         commands.ArbiterConfigure, commands.WatcherSet, commands.WatcherRemove,
         commands.WatcherReload, commands.WatcherRestart, commands.WatcherStop,
-        events.CommandFinished, events.CommandRefused, (Obeyed, "spec"), (Obeyed, "spawn"),
+        events.CommandFinished, events.CommandRefused, events.ArbiterConfigured,
+        (Obeyed, "spec"), (Obeyed, "spawn"),
     )  # fmt: skip
 
     def __init__(self, truth: Truth) -> None:
@@ -45,10 +46,11 @@ class Reload(Checker):
         self._argv: dict[str, tuple[str, ...]] = {}  # by the digest of the launch
         self._unchanged: dict[str, int] = {}  # names, by seq of the configuration that kept them
         self._sets: dict[int, str] = {}  # on their way: whose spec will be another one
+        self._unread: set[int] = set()  # configurations that the arbiter has not decided about
         self._reactions: Mapping[type[Body], Callable[[Record, Any], None]] = {
             events.WatcherAdded: self._added, events.WatcherUpdated: self._updated,
             events.WatcherReloaded: self._reloaded, commands.ProcessSpawn: self._spawned,
-            commands.ArbiterConfigure: self._configured,
+            commands.ArbiterConfigure: self._configured, events.ArbiterConfigured: self._read,
             events.CommandFinished: self._finished, events.CommandRefused: self._finished,
         }  # fmt: skip
 
@@ -122,10 +124,16 @@ class Reload(Checker):
         self._unchanged = {
             str(spec["name"]): record.seq for spec in body.watchers
             if str(spec["name"]) in current and _says(spec, current[str(spec["name"])])
+            and not self._unread  # behind another one nobody knows yet what will be the same
         }  # fmt: skip
+        self._unread.add(record.seq)
+
+    def _read(self, record: Record, body: Any) -> None:
+        self._unread.discard(record.cause)
 
     def _finished(self, _record: Record, body: Any) -> None:
         self._sets.pop(body.command, None)
+        self._unread.discard(body.command)
 
     def _told(self, record: Record, body: Any) -> None:
         if isinstance(body, commands.WatcherSet) and record.to and record.to != record.actor:

@@ -27,7 +27,7 @@ SILENCE_NS: Final = 5 * SECOND
 TRIES_MAX: Final = 8
 ID_BYTES: Final = 16
 GARBAGE_MAX: Final = 200
-ASKS_KEPT: Final = 1000
+ASKS_KEPT: Final = 200
 
 
 @attr.s(auto_attribs=True, slots=True, eq=False)
@@ -58,7 +58,13 @@ class SimClient:
     @property
     def waiting(self) -> list[Ask]:
         """What has no answer yet and is still asked for."""
-        return [ask for ask in self.asks.values() if ask.reply is None and not ask.gave_up]
+        return [ask for ask in self.asks.values() if _is_open(ask)]
+
+    @property
+    def is_weary(self) -> bool:
+        """So much that it asks for in vain: first it wants to hear something."""
+        oldest = next(iter(self.asks.values()), None)
+        return len(self.asks) > ASKS_KEPT and oldest is not None and _is_open(oldest)
 
     def ask(
         self, command: str, properties: Mapping[str, Any], *, deadline_ns: int | None = None
@@ -121,8 +127,12 @@ class SimClient:
         """The oldest answered wishes; a client does not live for ever."""
         if len(self.asks) > ASKS_KEPT:
             oldest = next(iter(self.asks.values()))
-            if oldest.reply is not None or oldest.gave_up:
+            if not _is_open(oldest):
                 del self.asks[oldest.id]
+
+
+def _is_open(ask: Ask) -> bool:
+    return ask.reply is None and not ask.gave_up
 
 
 def garbled(data: bytes, chance: Dice) -> tuple[bytes, ...]:

@@ -64,7 +64,7 @@ class DiskWeather:
 
 
 _MOST: Final = {
-    "torn": 1.0, "short": 0.02, "full": 0.002, "dead": 0.001, "write_error": 0.005,
+    "torn": 1.0, "short": 0.02, "full": 0.002, "dead": 0.002, "write_error": 0.005,
     "name_error": 0.02, "sync_error": 0.02, "sync_slow": 0.02, "read_error": 0.01, "rot": 0.01,
     "cut": 0.05,
 }  # fmt: skip

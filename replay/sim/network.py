@@ -304,7 +304,9 @@ class Ear:
         network = self._network
         self._connection += 1
         for topic in sorted(self.known):
-            self._arrive(b"\x00" + topic, network.life, self._connection)
+            self._take(b"\x00" + topic)
+        # The publisher is in the middle of something: what it has to read now it reads next.
+        network.agenda.later(0, network.wake)
         away = network.agenda.chance.randrange(AWAY_NS_MAX)
         connection = self._connection
         network.agenda.later(away, lambda: self._return(connection))
@@ -326,12 +328,17 @@ class Ear:
         network = self._network
         if network.doors is None or (life, connection) != (network.life, self._connection):
             return
+        self._take(message)
+        network.wake()
+
+    def _take(self, message: bytes) -> None:
+        """The publisher's socket has it."""
         if message[:1] == b"\x01":
             self.known.add(message[1:])
         else:
             self.known.discard(message[1:])
-        network.doors.subscribed(self, message)
-        network.wake()
+        if self._network.doors is not None:
+            self._network.doors.subscribed(self, message)
 
     def _land(self) -> None:
         """All that was under way arrives, in order; what was on an older connection is lost."""

@@ -68,6 +68,8 @@ class Strangers:
         if client.asks and chance.random() < AGAIN_RATE:
             client.ask_again(chance.choice(tuple(client.asks.values())))
             return
+        if client.is_weary:
+            return
         waiting = {"waiting": True} if chance.random() < 0.5 else {}
         deadline = chance.choice(DEADLINES)
         client.ask(command, {**properties, **waiting}, deadline_ns=deadline)
