@@ -44,6 +44,7 @@ class Checker:
     """
 
     id: ClassVar[str]
+    outlives_holes: ClassVar[bool] = False  # it compares nothing with what is on record
     hears: ClassVar[tuple[News, ...] | None] = None
 
     def __init__(self, truth: Truth) -> None:
@@ -102,7 +103,9 @@ class Truth:
         self.watchers = Watchers(self.workers)
         self.attention = Attention()
         self.blind: bool = before is not None and before.blind
-        self.checkers: Sequence[Checker] = () if self.blind else make_checkers(self)
+        self.checkers: Sequence[Checker] = make_checkers(self)
+        if self.blind:
+            self.checkers = _hardy(self.checkers)
         self._audience = Audience(self.checkers)
         if before is not None:
             known = {checker.id: checker for checker in before.checkers}
@@ -132,11 +135,12 @@ class Truth:
             self.workers.grown.clear()
 
     def look_away(self) -> None:
-        """From now on nobody can say what must hold: the ledger has lost what had happened, and
-        what it has instead (a process adopted that no record asked for) stays in it."""
+        """From now on nobody can say what the records must be: the ledger has lost what had
+        happened, and what it has instead (a process adopted that no record asked for) stays in it.
+        What must hold of kernel and keeper alone is looked at as ever."""
         self.blind = True
-        self.checkers = ()
-        self._audience = Audience(())
+        self.checkers = _hardy(self.checkers)
+        self._audience = Audience(self.checkers)
 
     def record_at(self, seq: int) -> Record | None:
         """The record with this number, if it is one of the latest."""
@@ -218,6 +222,10 @@ class Row:
         self.told = 0
         self.ids = {name for name, _ in wanting}
         self.hearers = tuple(hear for _, hear in wanting)
+
+
+def _hardy(checkers: Sequence[Checker]) -> Sequence[Checker]:
+    return tuple(one for one in checkers if one.outlives_holes)
 
 
 def _wants(checker: Checker, hook: str, news: News) -> bool:

@@ -150,6 +150,7 @@ class SpawnOnce(Checker):
     """A spawn_id produces at most one fork, and no fork is without one."""
 
     id = "I-SPAWN1"
+    outlives_holes = True
     hears = (Forked, (Told, "spawned"), Settled)
 
     def __init__(self, truth: Truth) -> None:
@@ -325,6 +326,7 @@ class NoZombies(Checker):
     """At rest there are no zombies; at any time only those whose exit is not acknowledged."""
 
     id = "I-ZOMBIE"
+    outlives_holes = True
     hears = ((Obeyed, "ack"), Settled)
 
     def __init__(self, truth: Truth) -> None:

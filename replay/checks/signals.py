@@ -31,6 +31,7 @@ class OwnSignals(Checker):
     """No signal is sent to a pid that is not ours and unreaped."""
 
     id = "I-SIG"
+    outlives_holes = True
     hears = (Signalled,)
 
     def happened(self, fact: Fact) -> None:
@@ -43,6 +44,7 @@ class NoReuse(Checker):
     """No record attributes a pid to a process that never had it."""
 
     id = "I-REUSE"
+    outlives_holes = True
     hears = (
         events.ProcessSpawned, events.ProcessExited, events.ProcessReaped, events.ProcessLost,
     )  # fmt: skip
@@ -64,6 +66,7 @@ class Groups(Checker):
     """With `leftovers = kill` nothing of a process's group or session outlives its reaping."""
 
     id = "I-GROUP"
+    outlives_holes = True
     hears = ((Obeyed, "spawn"), Signalled, Reaped)
 
     def __init__(self, truth: Truth) -> None:

@@ -219,6 +219,7 @@ class Secret(Checker):
     the keeper is told but the environment."""
 
     id = "I-SECRET"
+    outlives_holes = True
     hears = ((Obeyed, "spec"), (Told, "failed"), (Told, "hello"), Replied)
 
     def __init__(self, truth: Truth) -> None:
