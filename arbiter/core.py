@@ -47,8 +47,9 @@ def decide(state: State, record: Record, chance: Chance) -> tuple[Draft, ...]:
 
 
 def resume(state: State) -> tuple[Draft, ...]:
-    """Nothing: open jobs wait for answers and timers that are records, and come again."""
-    return ()
+    """That a core has come is the answer to whoever asked for a new one; other jobs wait for
+    answers and timers that are records, and come again."""
+    return tuple(_end(n, job) for n, job in state.jobs.items() if job.kind == "core")
 
 
 def _answer(record: Record, body: Body) -> Draft:
@@ -375,6 +376,11 @@ def _signalled(state: State, record: Record, body: e.SignalReceived) -> Drafts:
     return _begin_job(state, record.seq, c.ArbiterReload(), keys) if keys else []
 
 
+def _restart_core(state: State, record: Record, body: c.CoreRestart) -> Drafts:
+    accepted = _answer(record, e.CommandAccepted(record.seq))
+    return [accepted, Draft(e.CoreRestarting(body.keeper))]
+
+
 Decider = Callable[[State, Record, Any], Drafts]
 DECIDERS: Final[Mapping[type[Body], Decider]] = {
     c.ArbiterConfigure: _configure,
@@ -385,6 +391,7 @@ DECIDERS: Final[Mapping[type[Body], Decider]] = {
     c.ArbiterRestart: _fan_out,
     c.ArbiterReload: _fan_out,
     c.ArbiterQuit: _quit,
+    c.CoreRestart: _restart_core,
     c.Continue: _continue,
     e.CommandFinished: _child_ended,
     e.CommandRefused: _child_ended,

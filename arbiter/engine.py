@@ -268,10 +268,7 @@ class Engine:
         self._settle()
         self._keep_time(parts.clock.now().boot)
         self._waiter.watch_link()
-        if self._code is None and parts.runtime.ended:
-            self._code = 0
-        if self._code is not None:
-            self._finish(self._code)
+        self._perhaps_end()
 
     def _say_ready(self) -> None:
         """From here on this core is worth restarting at once (DESIGN.md, 7)."""
@@ -313,14 +310,28 @@ class Engine:
             return 0.0 if self._is_idle else min(left, IDLE_AFTER_SECONDS)
         return left
 
-    def _finish(self, code: int) -> None:
-        parts = self.parts
-        parts.runtime.say((Draft(events.CoreStopped("asked to")),))
-        parts.runtime.pump()
-        parts.ledger.sync(parts.clock.now())
-        parts.stream.settle(parts.ledger.head)
-        self.gateway.release()
-        parts.link.send([("stopping", code)])
-        parts.link.flush()
-        parts.snapshots.finish()
-        raise Ended(code)
+    def _perhaps_end(self) -> None:
+        runtime = self.parts.runtime
+        if self._code is not None or runtime.ended:
+            _finish(self.parts, self.gateway, self._code or os.EX_OK)
+        elif runtime.restarting is not None:
+            # Room for the next core, which the keeper starts at once.
+            _leave(self.parts, self.gateway, "restart")
+            raise Ended(os.EX_OK)
+
+
+def _finish(parts: Parts, gateway: Gateway, code: int) -> None:
+    _leave(parts, gateway, "asked to")
+    parts.link.send([("stopping", code)])
+    parts.link.flush()
+    parts.snapshots.finish()
+    raise Ended(code)
+
+
+def _leave(parts: Parts, gateway: Gateway, reason: str) -> None:
+    """Everything is on the platter and told."""
+    parts.runtime.say((Draft(events.CoreStopped(reason)),))
+    parts.runtime.pump()
+    parts.ledger.sync(parts.clock.now())
+    parts.stream.settle(parts.ledger.head)
+    gateway.release()

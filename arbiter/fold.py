@@ -93,6 +93,12 @@ def _drop_from_jobs(state: State, key: str) -> None:
             del state.jobs[number]
 
 
+def _restarting(state: State, record: Record, body: Any) -> None:
+    job = state.jobs.get(record.cause)
+    if job is not None:
+        job.kind = "core"
+
+
 def _moves(state: State, body: Body) -> bool:
     """One step of the life table; False where it has none."""
     phase = LIFE[state.phase].get(type(body))
@@ -229,4 +235,5 @@ FOLDS: Final[Mapping[type[Body], Callable[[State, Record, Any], None]]] = {
     e.ArbiterStarted: _started,
     e.ArbiterStopping: _stopping,
     e.ArbiterStopped: _stopped,
+    e.CoreRestarting: _restarting,
 }

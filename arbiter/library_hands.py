@@ -112,9 +112,9 @@ class Between:
         """Turn reports into facts."""
         self.reaper.hear(reports)
 
-    def reconcile(self, spawns: Spawns, barrier: int) -> None:
+    def reconcile(self, spawns: Spawns, barrier: int, lost: str) -> None:
         """Ask the keeper what it holds."""
-        self.reaper.reconcile(spawns, barrier)
+        self.reaper.reconcile(spawns, barrier, lost)
 
     def perform(self, record: Record) -> None:
         """A request in the ledger: to the public method that is overridden, or straight on."""

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from circus.bus import events
+from circus.bus import commands, events
 from circus.bus.names import NAME_OF
 from circus.bus.record import Record
 from circus.bus.shapes import entity, frozen
@@ -73,6 +73,7 @@ class Outcomes:
     # Everything that a client may ask for, and what the addressee says about it.
     watches = (
         *(kind for kind in NAME_OF if NAME_OF[kind][0].startswith(("watcher.", "arbiter."))),
+        commands.CoreRestart,
         events.CommandAccepted, events.CommandRefused, events.CommandFinished,
     )  # fmt: skip
 

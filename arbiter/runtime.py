@@ -26,6 +26,7 @@ from circus.bus.shapes import keyed
 from circus.bus.switchboard import Exchange, Log, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
 from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds
+from circus.process.lives import LOST
 
 # An exit is in the ledger after the first turn, the spawn that replaces it after the second.
 TURNS_OF_ONE_REACTION: Final = 2
@@ -59,7 +60,7 @@ class ReaperPort(Hands, Protocol):
     def receive(self) -> None: ...
     def hear(self, reports: Iterable[Sequence[object]], /) -> None: ...
     def flush(self) -> object: ...
-    def reconcile(self, spawns: Spawns, barrier: int, /) -> None: ...
+    def reconcile(self, spawns: Spawns, barrier: int, lost: str, /) -> None: ...
 
 
 @keyed
@@ -122,6 +123,8 @@ class Runtime:
         self._held: Command | None = None  # the configuration, until an old stop has been told
         self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
+        self.switchboard.watch(self._restart, (events.CoreRestarting,))
+        self.restarting: events.CoreRestarting | None = None  # what this incarnation ends for
         # It is addressed to the arbiter; what the removed one has armed is over, as in recovery.
         self.switchboard.watch(past.timers.fold, (events.WatcherRemoved,))
         self._awake = False
@@ -140,14 +143,14 @@ class Runtime:
         """
         return self._past.leaving and self._past.spawns.settled
 
-    def begin(self, drafts: Sequence[Draft]) -> None:
+    def begin(self, drafts: Sequence[Draft], lost: str = LOST) -> None:
         """The first records of this incarnation, durable before anything else; then the keeper is
         asked what it holds. Actors get no mail before that is settled, and nothing that was asked
-        for until now is spawned any more."""
+        for until now is spawned any more. `lost`: why a process that it does not hold is lost."""
         self.say(drafts)
         self.switchboard.flush()
         self._ledger.sync(self._clock.now())
-        self.reaper.reconcile(self._past.spawns, self.switchboard.head)
+        self.reaper.reconcile(self._past.spawns, self.switchboard.head, lost)
 
     def configure(self, command: Command, *, anew: bool = False) -> None:
         """What should run. A core that comes back on its way out has nothing to start any more.
@@ -251,6 +254,10 @@ class Runtime:
             self._past.leaving = True
         else:
             self.say((Draft(held, to=ARBITER),))
+
+    def _restart(self, record: Record) -> None:
+        assert isinstance(record.body, events.CoreRestarting), record
+        self.restarting = record.body
 
     def _asked_to_end(self, record: Record) -> None:
         """Asked again while the old stop is being told: this time it is meant for us."""

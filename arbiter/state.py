@@ -64,7 +64,7 @@ class Job:
     count: int = 0  # children in all
     failed: bool = False
     configures: bool = False
-    kind: str = ""  # `add` and `configure` answer in another form
+    kind: str = ""  # `add` and `configure` answer in another form, `core` once there is a new one
 
     @property
     def is_bereft(self) -> bool:

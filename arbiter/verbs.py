@@ -8,7 +8,7 @@ Never:     records, sends, decides: a wish that cannot be is refused with Circus
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from circus.arbiter.projection import Projection, WatcherView
 from circus.bus import commands
@@ -40,6 +40,7 @@ class Options(Protocol):
     def changes(self, options: Properties, current: WatcherSpec, /) -> dict[str, Any]: ...
     def addition(self, options: Properties, /) -> WatcherSpec: ...
     def configuration(self) -> commands.ArbiterConfigure: ...
+    def check_core(self) -> None: ...
 
 
 def _nothing(_reply: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -288,6 +289,14 @@ def _reloadconfig(asked: _Asked) -> Wish:
     return Wish(ARBITER, asked.options.configuration())
 
 
+def _restart_core(keeper: Literal["keeper", ""] = "") -> Callable[[_Asked], Wish]:
+    def make(asked: _Asked) -> Wish:
+        asked.options.check_core()
+        return Wish(ARBITER, commands.CoreRestart(bool(keeper)))
+
+    return make
+
+
 _MATCHING: Final = ("name", "match")
 
 VERBS: Final[Mapping[str, Verb]] = {
@@ -309,4 +318,6 @@ VERBS: Final[Mapping[str, Verb]] = {
     "retry": Verb(_retry, ("name",)),
     "manage": Verb(_manage, ("name",), durable=False),
     "reloadconfig": Verb(_reloadconfig),
+    "restart-core": Verb(_restart_core()),
+    "upgrade": Verb(_restart_core("keeper")),
 }  # fmt: skip

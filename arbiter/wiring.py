@@ -42,6 +42,7 @@ from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
 from circus.process import last_words
 from circus.process.link import Link
+from circus.process.lives import HOST_RESTART
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
 
@@ -119,6 +120,11 @@ class WireOptions:
         configure: commands.ArbiterConfigure = self._reload()
         return configure
 
+    def check_core(self) -> None:
+        """For `restart-core`: whether there is a keeper that would start another."""
+        if self._reload is None:
+            raise Refusal("cannot restart the core: it is a part of the program; restart that")
+
 
 def open_engine(wiring: Wiring) -> Engine:
     """A core that is ready to run. LinkClosed: its keeper is gone already."""
@@ -132,6 +138,7 @@ def open_engine(wiring: Wiring) -> Engine:
     recalled = recall(ledger, disk, directory)
     memory = recalled.memory
     past, projection, outcomes = memory.past, memory.projection, memory.outcomes
+    before = past.boot_id
     anew = past.boot_id != boot_id() or is_later(wiring.keeper_pid, past.last)
     this_boot = boot_id()
     if past.boot_id and past.boot_id != this_boot and past.last is not None:
@@ -177,7 +184,7 @@ def open_engine(wiring: Wiring) -> Engine:
     switchboard.watch(projection.observe, projection.watches)
     switchboard.watch(outcomes.observe, outcomes.watches)
     switchboard.observers += wiring.observers
-    _begin(engine, wiring, seed, anew=anew)
+    _begin(engine, wiring, seed, before=before, anew=anew)
     return engine
 
 
@@ -191,7 +198,7 @@ def is_later(pid: int, last: Record | None) -> bool:
     return (int(fields[STARTTIME]) + 1) * tick > last.boot
 
 
-def _begin(engine: Engine, wiring: Wiring, seed: int, *, anew: bool) -> None:
+def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool) -> None:
     """The first records of this incarnation, durable; then the keeper is asked what it holds."""
     parts = engine.parts
     runtime, ledger = parts.runtime, parts.ledger
@@ -202,7 +209,12 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, anew: bool) -> None:
         python=".".join(map(str, sys.version_info[:3])), seed=seed,
     )  # fmt: skip
     parts.link.send([("settings", _settings(wiring))])
-    runtime.begin((Draft(started), *_ledger_findings(ledger)))
+    drafts = [Draft(started), *_ledger_findings(ledger)]
+    if before and before != started.boot_id:
+        drafts.append(Draft(events.HostRestarted(before, started.boot_id)))
+        runtime.begin(drafts, HOST_RESTART)
+    else:
+        runtime.begin(drafts)
     words = last_words.read(wiring.state_dir)
     if words:
         # What the keeper saw and did while no core was there: on record before it is forgotten.

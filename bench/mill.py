@@ -39,7 +39,7 @@ class Mill:
         self._news: list[Draft] = []
         self._pid = 1000
 
-    def reconcile(self, spawns: Spawns, barrier: int, /) -> None:
+    def reconcile(self, spawns: Spawns, barrier: int, lost: str, /) -> None:
         """Nothing is held."""
         self.reconciled = True
         self._say([Draft(events.ReaperReconciled(barrier))])

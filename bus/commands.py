@@ -155,6 +155,19 @@ class WatcherRemove(Command):
     nostop: bool = False
 
 
+# --- about the core itself, to the arbiter ----------------------------------------------------
+
+
+@body
+class CoreRestart(Command):
+    """End this incarnation in order and begin the next; no worker is touched.
+
+    `keeper`: it begins anew too, in place, with the code that is installed now.
+    """
+
+    keeper: bool = False
+
+
 # --- to the arbiter ---------------------------------------------------------------------------
 
 

@@ -44,6 +44,21 @@ class CoreStopped(Event):
 
 
 @body
+class CoreRestarting(Event):
+    """The arbiter's: this incarnation ends now, and the next one has been asked for."""
+
+    keeper: bool = False
+
+
+@body
+class HostRestarted(Event):
+    """Another boot of the machine: nothing that ran before it runs."""
+
+    old: str
+    new: str
+
+
+@body
 class CoreLost(Event):
     """Told by the keeper: an earlier core ended without being asked. code or signal is set."""
 

@@ -1,6 +1,6 @@
 """Room: bus -- the facts: past participles, values only, nothing live.
 
-Knows:     bus.record.
+Knows:     bus.record, bus.events_core (what is said about ourselves).
 Known by:  every core, bus.names (their tags on the wire), every reader of the record.
 Never:     decides anything.
 
@@ -22,8 +22,10 @@ from circus.bus.shapes import field
 CoreHung = daemon_events.CoreHung
 CoreLost = daemon_events.CoreLost
 CoreReady = daemon_events.CoreReady
+CoreRestarting = daemon_events.CoreRestarting
 CoreStarted = daemon_events.CoreStarted
 CoreStopped = daemon_events.CoreStopped
+HostRestarted = daemon_events.HostRestarted
 KeeperAnswered = daemon_events.KeeperAnswered
 KeeperSilent = daemon_events.KeeperSilent
 SignalReceived = daemon_events.SignalReceived

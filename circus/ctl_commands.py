@@ -210,5 +210,6 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "globaloptions", "events", "why",
     ),
     "Do": ("start", "stop", "restart", "reload", "incr", "decr", "set", "signal", "kill"),
-    "Watchers": ("add", "rm", "retry", "reloadconfig", "quit"),
+    "Watchers": ("add", "rm", "retry", "reloadconfig"),
+    "Daemon": ("restart-core", "upgrade", "quit"),
 }  # fmt: skip

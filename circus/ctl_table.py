@@ -215,6 +215,8 @@ TABLE: Final[Mapping[str, Line]] = {
     "rm": Line("Stop a watcher and forget it.", RM),
     "retry": Line("A second chance for a watcher that failed.", (NAME, WAITING)),
     "reloadconfig": Line("Read the configuration again.", (WAITING,)),
+    "restart-core": Line("A new core under running workers.", (WAITING,)),
+    "upgrade": Line("The installed code, in core and keeper, under running workers.", (WAITING,)),
     "quit": Line("Stop everything and end the daemon.", (WAITING,)),
 }
 

@@ -152,8 +152,12 @@ def main(argv: Sequence[str]) -> int:
         config = source.read_first(places.state)
         settings = config.settings
         log = OperatorLog(log_level or settings.loglevel, settings.logoutput)
-        with _pidfile(settings.pidfile):
-            return _run(_wiring(config, source, places, link), source, log)
+        with _pidfile(settings.pidfile) as pidfile:
+            engine = _opened(_wiring(config, source, places, link), source, log)
+            code = _run(engine, log)
+            if engine.parts.runtime.restarting is not None and pidfile is not None:
+                pidfile.leave()
+            return code
     except ConfigProblems as error:
         _complain(*map(str, error.problems), "circusd: nothing was started")
         return os.EX_NOINPUT if error.unreadable else os.EX_CONFIG
@@ -200,10 +204,10 @@ class PidfileError(Exception):
 
 
 @contextmanager
-def _pidfile(path: str | None) -> Generator[None]:
+def _pidfile(path: str | None) -> Generator[Pidfile | None]:
     """The keeper's pid in the file that the configuration names, while this daemon runs."""
     if path is None:
-        yield
+        yield None
         return
     pidfile = Pidfile(path)
     try:
@@ -211,7 +215,7 @@ def _pidfile(path: str | None) -> Generator[None]:
     except (RuntimeError, OSError) as error:
         raise PidfileError(f"cannot write the pid file: {error}") from error
     try:
-        yield
+        yield pidfile
     finally:
         pidfile.unlink()
 
@@ -233,7 +237,7 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
     )  # fmt: skip
 
 
-def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
+def _opened(wiring: Wiring, source: Source, log: OperatorLog) -> Engine:
     # From the first record on: what was found out about the ledger is among them.
     engine = open_engine(altered(wiring, observers=(log,)))
     for complaint in engine.parts.complaints:
@@ -248,6 +252,10 @@ def _run(wiring: Wiring, source: Source, log: OperatorLog) -> int:
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     gc.enable()
+    return engine
+
+
+def _run(engine: Engine, log: OperatorLog) -> int:
     try:
         return engine.run()
     finally:

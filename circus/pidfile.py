@@ -36,6 +36,10 @@ class Pidfile:
         if self.pid is not None and self._content() == self.pid:
             os.unlink(self.fname)
 
+    def leave(self) -> None:
+        """Not ours to remove any more: the next core of the same keeper says the same."""
+        self.pid = None
+
     def validate(self) -> int | None:
         """The live process that the file names; None for no file, no number, nobody."""
         pid = self._content()

@@ -139,9 +139,10 @@ class CoreLife:
             self._doom(boot)
 
     def ended(self, code: int | None, signum: int | None) -> None:
-        """The next one is told of it, until one is ready."""
+        """The next one is told of it, until one is ready; not of one that made room for it."""
         pid, self.pid, self.due = self.pid, 0, None
-        self.lost.append(Lost(pid, code, signum, self._watch.silent))
+        if not self.ready or code != 0:
+            self.lost.append(Lost(pid, code, signum, self._watch.silent))
 
     def put_off(self, boot: int) -> None:
         """Decide when the next one starts."""

@@ -26,6 +26,7 @@ from circus.process.launch import Launch
 
 NEVER_RUN: Final = "the core ended between the request and the keeper"
 LOST: Final = "the keeper that held it is gone"
+HOST_RESTART: Final = "the host was restarted"
 
 
 class Known:
@@ -44,10 +45,11 @@ class Known:
 class Settling:
     """A reconciliation under way: what the ledger says, and the keeper's rows so far."""
 
-    __slots__ = ("barrier", "rows", "spawns")
+    __slots__ = ("barrier", "lost", "rows", "spawns")
 
-    def __init__(self, spawns: Spawns, barrier: int) -> None:
+    def __init__(self, spawns: Spawns, barrier: int, lost: str) -> None:
         self.spawns = spawns
+        self.lost = lost
         self.barrier = barrier
         self.rows: dict[int, Sequence[Any]] = {}
 
@@ -106,7 +108,7 @@ class Lives:
         for spawn_id in never_run:
             self.news(drafts, spawn_id, ProcessNeverRun(NEVER_RUN), spawn_id)
         for spawn_id in lost:
-            self.news(drafts, spawn_id, ProcessLost(gone[spawn_id].pid, LOST), spawn_id)
+            self.news(drafts, spawn_id, ProcessLost(gone[spawn_id].pid, settling.lost), spawn_id)
         for spawn_id in reaped:
             # Acknowledged and let go, but the report of that met the end of a core.
             self.news(drafts, spawn_id, ProcessReaped(gone[spawn_id].pid), spawn_id)

@@ -32,7 +32,7 @@ from circus.bus.record import Body, Draft, Record
 from circus.bus.vault import VaultError
 from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
-from circus.process.lives import Lives, Settling, draft_about
+from circus.process.lives import LOST, Lives, Settling, draft_about
 
 # With so many requests at hand the keeper begins while the rest is still being decided.
 CROWD: Final = 128
@@ -136,9 +136,10 @@ class Reaper:
                 self._operations = []
         self._link.flush()
 
-    def reconcile(self, spawns: Spawns, barrier: int) -> None:
-        """Ask the keeper what it holds, to compare it with what the ledger says."""
-        self._lives.begin(Settling(spawns, barrier))
+    def reconcile(self, spawns: Spawns, barrier: int, lost: str = LOST) -> None:
+        """Ask the keeper what it holds, to compare it with what the ledger says. `lost`: why what
+        it does not hold is gone."""
+        self._lives.begin(Settling(spawns, barrier, lost))
         for spawn_id, record in spawns.undecided.items():
             self._lives.known[spawn_id].launch = self._launch(record)
         self._link.send([("list", barrier)])

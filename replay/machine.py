@@ -44,7 +44,7 @@ from circus.replay.sim.incarnation import (
 )
 from circus.replay.sim.keeper import MakeChildren, SimKeeper
 from circus.replay.sim.platter import TEARS
-from circus.replay.sim.snapshots import SimSnapshots
+from circus.replay.sim.snapshots import Restarts, SimSnapshots
 from circus.replay.sim.strangers import Strangers
 
 SIGKILL: Final = 9
@@ -98,6 +98,7 @@ class Machine:
             self.vault.seal(taint.decode())
         self.options = SimOptions(lambda: self.configuration, self.vault)
         self.snapshots = SimSnapshots(agenda, self.disk)
+        self.restarts = Restarts(agenda)
         self.strangers = Strangers(agenda, self._turn, self.happened)
         self.bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None

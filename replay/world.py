@@ -107,6 +107,9 @@ class World(Machine):
         if decisions >= self.snapshots.due:
             with self.unseen():
                 self.snapshots.make(decisions, self.agenda.wall)
+        if decisions >= self.restarts.due:
+            self.restarts.pass_on(decisions)
+            self.command("restart-core")
         self.panel.step(self)
         if decisions - self._examined >= HISTORY_STEPS:
             self.examine()
@@ -134,6 +137,7 @@ class World(Machine):
         """Faults are over: the world comes to rest, and what must be true at rest is."""
         self.agenda.crash_at = None
         self.bus.late = self.relapse = 0.0
+        self.restarts.end()
         self.disk.change_weather(CALM)
         self.strangers.become_calm()
         self.keeper.kernel.become_calm()

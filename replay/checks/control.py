@@ -26,7 +26,7 @@ ID_AGE_MAX: Final = 24 * 3600 * NS_PER_SECOND
 # What can be asked of an arbiter or a watcher.
 ASKED: Final = tuple(
     kind for kind in NAME_OF
-    if issubclass(kind, Command) and NAME_OF[kind][0].startswith(("watcher.", "arbiter."))
+    if issubclass(kind, Command) and NAME_OF[kind][0].startswith(("watcher.", "arbiter.", "core."))
 )  # fmt: skip
 ANSWERS: Final = (events.CommandAccepted, events.CommandRefused, events.CommandFinished)
 

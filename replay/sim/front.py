@@ -196,6 +196,9 @@ class SimOptions:
         """For `set`."""
         return sealed(options, self._vault)
 
+    def check_core(self) -> None:
+        """There is a keeper, which starts another one."""
+
     def addition(self, options: Mapping[str, Any]) -> WatcherSpec:
         """For `add`."""
         return WatcherSpec(**sealed(options, self._vault))

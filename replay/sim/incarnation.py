@@ -28,6 +28,7 @@ from circus.bus.record import Decision, Draft, Record
 from circus.bus.segments import Hole
 from circus.bus.switchboard import Observer, Publisher
 from circus.bus.values import CLIENT
+from circus.process.lives import HOST_RESTART
 from circus.process.reaper import Reaper
 from circus.replay.checks.checkers import Violation
 from circus.replay.checks.edges import Edges
@@ -179,7 +180,12 @@ class SimCore:
         self.safe = max(self.safe, safe)
         if self.runtime.ended:
             self.ended = 0
-            self._finish(self.ended)
+            self._finish("asked to")
+            self.link.send([("stopping", self.ended)])
+            self.link.flush()
+        elif self.runtime.restarting is not None:
+            self.ended = 0
+            self._finish("restart")
 
     def ask(self, draft: Draft) -> None:
         """A client's command."""
@@ -225,7 +231,13 @@ class SimCore:
             version=VERSION, pid=self._around.pid, keeper_pid=1, boot_id=self._around.boot_id,
             host="simulated", kernel="simulated", uid=0, python="3", seed=self.seed,
         )  # fmt: skip
-        runtime.begin((Draft(started), *self._findings()))
+        drafts = [Draft(started), *self._findings()]
+        before = self.past.boot_id
+        if before and before != started.boot_id:
+            drafts.append(Draft(events.HostRestarted(before, started.boot_id)))
+            runtime.begin(drafts, HOST_RESTART)
+        else:
+            runtime.begin(drafts)
         if not self.ledger.degraded:
             self.safe = self.ledger.head  # An incarnation begins by making its beginning durable.
         self._hear_last_words(self._around.words)
@@ -287,11 +299,9 @@ class SimCore:
         self.link.send([("ready", found, self.ledger.head)])
         self.link.flush()
 
-    def _finish(self, code: int) -> None:
-        self.runtime.say((Draft(events.CoreStopped("asked to")),))
+    def _finish(self, reason: str) -> None:
+        self.runtime.say((Draft(events.CoreStopped(reason)),))
         self.runtime.pump()
         now = self._clock.now()
         self.ledger.sync(now)
         self.front.settle(self.ledger.head, now)
-        self.link.send([("stopping", code)])
-        self.link.flush()

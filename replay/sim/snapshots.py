@@ -22,26 +22,49 @@ WITHOUT: Final = 0.3  # of all worlds: every start folds the whole ledger
 # starts (replay.drive.LONG), and more would only cost time.
 PAUSES: Final = (100, 300, 1000)
 NEVER: Final = sys.maxsize
+WITHOUT_RESTARTS: Final = 0.8
+SALT: Final = 0x5EED
 
 
-class SimSnapshots:
-    """Asked after every happening; what it reads is what a reader beside the core sees."""
+class Pace:
+    """When something happens again, in decisions of the world; by dice of its own."""
+
+    def __init__(self, dice: random.Random, *, without: float) -> None:
+        self._dice = dice
+        self._pause = 0 if dice.random() < without else dice.choice(PAUSES)
+        self.due = NEVER  # how many decisions it waits for
+        if self._pause:
+            self.pass_on(0)
+
+    def end(self) -> None:
+        """Never again."""
+        self.due = NEVER
+
+    def pass_on(self, decisions: int) -> None:
+        """It has happened now."""
+        self.due = decisions + 1 + self._dice.randrange(2 * self._pause + 1)
+
+
+class SimSnapshots(Pace):
+    """The maker; what it reads is what a reader beside the core sees."""
 
     def __init__(self, agenda: Agenda, disk: SimDisk) -> None:
+        super().__init__(random.Random(~agenda.seed), without=WITHOUT)
         self._disk = disk
         self._coverage = agenda.coverage
-        self._dice = random.Random(~agenda.seed)
-        self._pause = 0 if self._dice.random() < WITHOUT else self._dice.choice(PAUSES)
-        self.due = self._next(0) if self._pause else NEVER  # how many decisions it waits for
 
     def make(self, decisions: int, wall: int) -> None:
         """Now; a disk that fails is the next one's trouble."""
-        self.due = self._next(decisions)
+        self.pass_on(decisions)
         try:
             made = make_snapshot(self._disk, DIRECTORY, wall)
         except (OSError, CursorError):
             return
         self._coverage.faults["snapshot.made"] += bool(made)
 
-    def _next(self, decisions: int) -> int:
-        return decisions + 1 + self._dice.randrange(2 * self._pause + 1)
+
+class Restarts(Pace):
+    """An operator who asks for a new core now and then, in few worlds."""
+
+    def __init__(self, agenda: Agenda) -> None:
+        super().__init__(random.Random(agenda.seed ^ SALT), without=WITHOUT_RESTARTS)

@@ -59,6 +59,8 @@ class Platter:
 class Options:
     """No validation: what was asked for comes back."""
 
+    def check_core(self) -> None: ...
+
     def changes(self, options: Mapping[str, Any], current: WatcherSpec, /) -> dict[str, Any]:
         return dict(options)
 

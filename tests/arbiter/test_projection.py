@@ -208,6 +208,8 @@ def test_questions_are_answered_with_circus_fields() -> None:
 
 
 class Options:
+    def check_core(self) -> None: ...
+
     def changes(self, options: Mapping[str, Any], current: WatcherSpec, /) -> dict[str, Any]:
         return {"seen": current.name, **options}
 

@@ -48,7 +48,7 @@ class Obedient:
     def flush(self) -> None: ...
     def hear(self, reports: Iterable[Sequence[object]], /) -> None: ...
 
-    def reconcile(self, spawns: Spawns, barrier: int, /) -> None:
+    def reconcile(self, spawns: Spawns, barrier: int, lost: str, /) -> None:
         self.spawns = spawns
 
     def obey(self) -> None:

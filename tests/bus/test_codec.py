@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circus.bus import commands, events, names
+from circus.bus import commands, daemon_events, events, names
 from circus.bus.chance import Chance
 from circus.bus.clock import SystemClock, boot_id
 from circus.bus.codec import (
@@ -259,7 +259,8 @@ def test_every_class_has_one_name_and_the_kind_of_its_module() -> None:
         commands.__name__
     }
     assert {cls.__module__ for cls in CLASS_OF.values() if not issubclass(cls, Command)} == {
-        events.__name__
+        events.__name__,
+        daemon_events.__name__,
     }
     assert len(TAGS) == len(names.NAME_OF)
     assert all(tag.partition("/")[2].isdecimal() for tag in TAGS)
