@@ -15,11 +15,13 @@ from typing import Final
 
 from circus.bus.disk import Locked
 from circus.bus.segments import SUFFIX
+from circus.bus.snapshots import PREFIX
 from circus.replay.sim.agenda import Agenda, Crash, Dice, PowerCut
 from circus.replay.sim.disk_weather import CALM, FAULTS, DiskWeather, Trouble
 from circus.replay.sim.platter import File, Names, directory_of
 
 HANDLE_FIRST: Final = 3
+ROT_OF_SNAPSHOTS: Final = 10  # times as often as a segment's
 
 
 class SimDisk:
@@ -129,8 +131,9 @@ class SimDisk:
         trouble = self.trouble
         # A rotten bit in the last frame of all is a torn tail to anybody: it is not told apart.
         if trouble is not None and file.cache and path != self._newest(directory_of(path)):
-            rots = trouble.strikes("disk.rot", trouble.weather.rot)
-            if rots:
+            # A start looks at one snapshot and at many frames.
+            times = ROT_OF_SNAPSHOTS if PREFIX in path else 1
+            if trouble.strikes("disk.rot", trouble.weather.rot * times):
                 file.flip(self._agenda.chance)
         return bytes(memoryview(file.cache)[offset : offset + length])
 
