@@ -18,7 +18,17 @@ from circus.bus.spec import OPTIONS, Change
 from circus.bus.values import NS_PER_SECOND
 from circus.replay.checks.checkers import ENDS, OUTCOMES, Checker, Truth
 from circus.replay.checks.truth import (
-    CoreLost, Fact, Forked, KeeperLost, Misused, Noted, Obeyed, OrphanReaped, Reaped, Settled, Told,
+    CoreLost,
+    Fact,
+    Forked,
+    KeeperLost,
+    Misused,
+    Noted,
+    Obeyed,
+    OrphanReaped,
+    Reaped,
+    Settled,
+    Told,
 )  # fmt: skip
 from circus.replay.checks.witness import Watched
 
@@ -48,8 +58,7 @@ class Max(Checker):
 
     id = "I-MAX"
     hears = (
-        events.SlotStopping,
-        events.WatcherResized, events.WatcherUpdated, events.CommandFinished,
+        events.SlotStopping, events.WatcherResized, events.WatcherUpdated, events.CommandFinished,
         events.CommandRefused, commands.WatcherReload, commands.WatcherSet, Settled,
     )  # fmt: skip
 
@@ -181,9 +190,7 @@ class Resolved(Checker):
         spawn_id = record.spawn_id or 0
         first = self._outcomes.get(spawn_id)
         if first is not None:
-            self.fail(
-                f"spawn {spawn_id} has a second outcome: {record.name} after {first}", spawn_id
-            )
+            self.fail(f"spawn {spawn_id} is decided again: {record.name} after {first}", spawn_id)
         if spawn_id not in self._open:
             self.fail(f"{record.name} without a spawn", spawn_id)
         self._outcomes[spawn_id] = record.name
