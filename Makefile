@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help install run test lint types tests fmt docs sim bench mutants clean ratchet
+.PHONY: help install run test lint types tests fmt docs sim bench campaign mutants clean ratchet
 
 help:     ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,10 @@ sim: install  ## worlds of fresh seeds; SECONDS=60 or STEPS=, SEED=, JOBS=, MUTA
 
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench
+
+campaign: install  ## faults against the real thing; N=1, ONLY=F1,F8, SECONDS=420, JSON=, WRITE=1
+	@ONLY='$(ONLY)' N='$(N)' SECONDS='$(SECONDS)' JSON='$(JSON)' WRITE='$(WRITE)' \
+	  $(PYTHON) -m campaign
 
 mutants: install  ## hunt every mutant in the simulated world; a survivor fails
 	@$(PYTHON) -m circus.replay.mutants --all

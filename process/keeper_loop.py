@@ -174,19 +174,21 @@ class KeeperLoop:
         if not self._keeping.to_do:
             self._hear()
 
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Whether something was said. The end of a link is noted."""
         assert self._link is not None
         try:
             operations = self._link.receive()
         except LinkClosed:
             self.disconnect()
-            return
+            return False
         except LinkGarbled as error:
             self.complain(f"the core does not speak our language: {error}")
             self.disconnect()
-            return
+            return False
         if operations:
             self._keeping.hear(operations)
+        return bool(operations)
 
     def disconnect(self) -> None:
         """Give the link up, ours or what is left of it."""
@@ -237,8 +239,9 @@ class KeeperLoop:
         self.disconnect()
 
     def _note_core_ended(self, core: CoreChild) -> None:
-        if self._link is not None:
-            self._hear()  # its last words may be `stopping`
+        # Its last words count, `ready` or `stopping`, however much was said before them.
+        while self._link is not None and self._hear():
+            pass
         self._kernel.epoll.unregister(core.pidfd)
         self._children.know(core.pid, forget=True)
         code, signum = core.reap()

@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parent.parent
 RATCHET: Final = Path(__file__).with_name("tidy_ratchet.json")
 ROOMS: Final = ("bus", "process", "watcher", "arbiter", "replay")
 PRODUCT: Final = (*ROOMS, "circus")
-EVERYTHING: Final = (*PRODUCT, "tests", "tools", "bench", "examples")
+EVERYTHING: Final = (*PRODUCT, "tests", "tools", "bench", "campaign", "examples")
 
 LINES_PER_FUNCTION_MAX: Final = 40
 LINES_PER_MODULE_MAX: Final = 400

@@ -1,0 +1,62 @@
+"""The laws of every ledger, and the files as they are: read by two readers, re-decided, counted.
+
+The laws are those of the tests of real daemons (tests/real/laws.py), loaded from there: a campaign
+that judged by rules of its own would prove less.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from campaign.stage import Stage
+from campaign.truth import compare, lives, told
+from circus.bus.record import Record
+
+LAWS: Final = Path(__file__).parent.parent / "tests" / "real" / "laws.py"
+
+
+@cache
+def laws() -> Any:
+    """The module."""
+    spec = importlib.util.spec_from_file_location("campaign_laws", LAWS)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def judged(stage: Stage, state_dir: Path) -> list[Record]:
+    """All records of a daemon that has ended; what breaks a law is a wrong of the stage."""
+    try:
+        records: list[Record] = laws().judge(state_dir)
+    except AssertionError as error:
+        stage.expect(False, f"the ledger breaks a law: {str(error)[:600]}")
+        records = laws().read(state_dir)
+    return records
+
+
+def judge_lives(
+    stage: Stage, records: list[Record], watchers: list[str], truth: Path,
+    killed: set[int] | None = None,
+) -> None:  # fmt: skip
+    """What the workers wrote against what the ledger says; the counts are figures."""
+    written, on_record = lives(truth), told(records, watchers)
+    stage.expect_none(compare(written, on_record, killed or ()))
+    stage.figures["lives"] = f"{len(on_record):,}"
+    stage.figures["records"] = f"{len(records):,}"
+
+
+@cache
+def second_reader() -> Any:
+    """The reader that shares no line with the first."""
+    path = LAWS.parent.parent / "bus" / "second_reader.py"
+    spec = importlib.util.spec_from_file_location("campaign_second_reader", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

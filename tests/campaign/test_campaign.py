@@ -1,0 +1,157 @@
+"""Room: tests -- the campaign's own machinery: it finds what is planted, says what it has not done.
+
+Knows:     campaign.truth, campaign.stage, campaign.harness, campaign.report.
+Known by:  pytest.
+Never:     runs a row: `make campaign` does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from campaign import harness, report, rows
+from campaign.__main__ import main
+from campaign.stage import NotHere, Outcome, Row, Stage, Wrong
+from campaign.truth import Life, Told, compare, lives, worker
+
+ROOT: Final = Path(__file__).parent.parent.parent
+SECOND: Final = 1_000_000_000
+
+
+def life(pid: int, born: int, code: int | None = 7) -> Life:
+    return Life(pid, born * SECOND, "1", code)
+
+
+def told(pid: int, ended: int, **more: Any) -> Told:
+    whole: dict[str, Any] = {
+        "spawn_id": pid * 1000 + ended, "watcher": "w", "pid": pid, "started": 0,
+        "ended": ended * SECOND, "code": 7, "signal": None, "asked": False, "lost": False,
+    }  # fmt: skip
+    return Told(**{**whole, **more})
+
+
+def test_lives_that_are_on_record_are_no_news() -> None:
+    """One pid may have several owners, each after the end of the one before."""
+    truth = [life(5, 1), life(6, 1, code=0), life(5, 3, code=9)]
+    record = [told(5, 2), told(6, 2, code=0), told(5, 4, code=9)]
+    assert [] == compare(truth, record)
+
+
+@pytest.mark.parametrize(
+    ("truth", "record", "said"),
+    [
+        ([life(5, 1)], [], "lived without a record"),
+        ([life(5, 3)], [told(5, 2)], "lived without a record"),
+        ([life(5, 1), life(5, 1)], [told(5, 2)], "lived without a record"),
+        ([life(5, 1)], [told(5, 2), told(5, 3)], "never lived"),
+        ([life(5, 1)], [told(5, 2, code=8)], "a wrong status"),
+        ([life(5, 1)], [told(5, 2, code=None, signal=9)], "a wrong status"),
+        ([life(5, 1, code=None)], [told(5, 2, code=None, signal=9)], "died of what nobody did"),
+        ([life(5, 1)], [told(5, 2, lost=True, code=None)], "its end is not on record"),
+    ],
+)
+def test_whatever_is_planted_is_found(truth: list[Life], record: list[Told], said: str) -> None:
+    """A loss, a duplicate, a wrong status, a death that nobody has caused."""
+    assert said in compare(truth, record)[0]
+
+
+def test_a_death_that_was_asked_for_is_no_wrong() -> None:
+    """By a signal on record, or by the campaign itself."""
+    by_signal = {"code": None, "signal": 15}
+    assert [] == compare([life(5, 1, code=None)], [told(5, 2, asked=True, **by_signal)])
+    assert [] == compare([life(5, 1, code=None)], [told(5, 2, **by_signal)], killed=[5])
+    assert [] == compare([], [told(5, 2, asked=True, **by_signal)])
+
+
+def test_a_worker_says_what_it_will_do_before_it_does_it(tmp_path: Path) -> None:
+    """Its exit code is the one that it wrote."""
+    truth = tmp_path / "truth"
+    codes = {}
+    for who in ("1", "2"):
+        with subprocess.Popen([worker(tmp_path), truth, who, "0"]) as process:
+            codes[process.pid] = process.wait()
+    written = lives(truth)
+    assert codes == {one.pid: one.code for one in written}
+    assert ["1", "2"] == [one.who for one in written]
+
+
+def played(run: Any, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert 0 == harness.play(Row("F0", "none", "times", 3, 9, "", run), 3, 10.0)
+    last: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return last
+
+
+def thrice(stage: Stage) -> None:
+    while stage.going():
+        stage.did()
+
+
+def wrong_at_two(stage: Stage) -> None:
+    while stage.going():
+        stage.did()
+        stage.expect(stage.done < 2, "two")
+
+
+def elsewhere(stage: Stage) -> None:
+    raise NotHere("needs another machine")
+
+
+def hopeless(stage: Stage) -> None:
+    raise Wrong(f"nothing works in {stage.folder.parent}")
+
+
+def test_a_row_says_how_it_went(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends at its count, or at its first wrong."""
+    assert ("ok", 3, []) == tuple(
+        played(thrice, capsys)[key] for key in ("status", "done", "wrongs")
+    )
+    found = played(wrong_at_two, capsys)
+    assert ("failed", 2, "two") == (found["status"], found["done"], found["wrongs"][0])
+    assert "failed" == played(hopeless, capsys)["status"]
+
+
+def test_a_row_that_was_not_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """Because it cannot be here, or because it came to nothing."""
+    assert "not run" == played(elsewhere, capsys)["status"]
+    assert "not run" == played(lambda _: None, capsys)["status"]
+    outcome = Outcome("F0", "not run", 0, 3, 1.0, {}, ())
+    assert not outcome.is_good
+    row = Row("F0", "none", "times", 3, 9, "", thrice)
+    assert "| *not run* |" in report.table([row], [outcome])[-1]
+
+
+def test_what_a_row_leaves_behind_is_found_and_ended() -> None:
+    """An orphan comes to the harness, which knows that it started no such process."""
+    script = (
+        "import subprocess; from campaign import harness; harness.become_reaper()\n"
+        "subprocess.run(['sh', '-c', 'sleep 1000 &'], check=True, stdout=subprocess.DEVNULL)\n"
+        "harness.PATIENCE_SECONDS = 0.1\n"
+        "print(harness._left(), harness._left())"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "sleep'] []" in done.stdout
+
+
+def test_every_row_has_a_line_of_its_own_in_the_docs() -> None:
+    """What was tested, how, and what must hold."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert [] == [row.id for row in rows.ALL if f"| {row.id} |" not in page]
+    assert len(rows.ALL) == len({row.id for row in rows.ALL})
+
+
+def test_a_row_that_there_is_not_is_a_question_of_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It names those that there are."""
+    assert 64 == main([], {"ONLY": "F1,F99"})
+    assert "F99" in capsys.readouterr().err
+    assert 64 == main(["--nosuch"], {})
