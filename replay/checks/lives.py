@@ -150,7 +150,7 @@ class SpawnOnce(Checker):
 
     id = "I-SPAWN1"
     outlives_holes = True
-    hears = (Forked, (Told, "spawned"), Settled)
+    hears = (Forked, (Told, "spawned"), Settled, KeeperLost)
 
     def __init__(self, truth: Truth) -> None:
         super().__init__(truth)
@@ -160,6 +160,9 @@ class SpawnOnce(Checker):
     def happened(self, fact: Fact) -> None:
         if isinstance(fact, Forked):
             self._unnamed.add(fact.serial)
+        elif isinstance(fact, KeeperLost):
+            # A number that no record has kept may be given again (ADR-0095).
+            self._serial_of.clear()
         elif isinstance(fact, Settled):
             if self._unnamed:
                 self.fail(f"processes without a spawn_id: {self._unnamed}")

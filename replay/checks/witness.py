@@ -99,7 +99,9 @@ class Workers:
         if worker is None or worker.spawn_id:
             return
         worker.spawn_id, worker.owner = spawn_id, owner
-        self.by_spawn.setdefault(spawn_id, worker)
+        known = self.by_spawn.get(spawn_id)
+        if known is None or known.bereft:
+            self.by_spawn[spawn_id] = worker
         if worker.lives:
             self.living.setdefault(owner, {})[spawn_id] = worker
             self.grown[owner] = None

@@ -64,10 +64,7 @@ class SimSubscriber:
 
     def move(self, network: Network) -> None:
         """Its machine starts again; it goes on from the cursor that it has stored."""
-        place = self._sdk.place
-        if place.log_id is not None and place.seq is not None and place.chain8 is not None:
-            self._stored = Cursor(place.log_id, place.seq, place.chain8)
-        self._sdk = self._follow(self._stored)
+        self._sdk = self._follow(self._cursor() or self._stored)
         self._connect(network)
 
     def reach(self, network: Network) -> None:
@@ -161,12 +158,18 @@ class SimSubscriber:
 
     def _ask_again(self) -> None:
         """A user whose READ was refused tries from where it is, and at last behind the damage."""
-        seq = self._sdk.place.seq or 0
         if self._refusals >= REFUSALS_MAX:
             self._sever("damaged", self._sdk.head)
         else:
-            self._sdk = self._follow(seq)
+            self._sdk = self._follow(self._cursor() or self._sdk.place.seq or 0)
         self.turn()
+
+    def _cursor(self) -> Cursor | None:
+        """Where it is, so that histories can be compared; None before the first record."""
+        place = self._sdk.place
+        if place.log_id is None or place.seq is None or place.chain8 is None:
+            return None
+        return Cursor(place.log_id, place.seq, place.chain8)
 
     def _begin_anew(self, error: Reset | Diverged | Trimmed) -> None:
         after = error.first_seq - 1 if isinstance(error, Trimmed) else 0
