@@ -45,11 +45,11 @@ from circus.process.link import Link
 from circus.process.lives import HOST_RESTART
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
+from circus.process.version import VERSION
 
 LOG_ID_BYTES: Final = 16
 SEED_BYTES: Final = 8
 STARTTIME: Final = 19  # in /proc/PID/stat, counted behind the name
-VERSION: Final = "0.1.0"
 
 
 @keyed

@@ -92,6 +92,20 @@ class KeeperAnswered(Event):
 
 
 @body
+class KeeperReexeced(Event):
+    """The keeper goes on as this version, in its process and with all that it held."""
+
+    version: str
+
+
+@body
+class KeeperReexecRefused(Event):
+    """It goes on as it was: `reason` says what the newer code could not do."""
+
+    reason: str
+
+
+@body
 class SignalReceived(Event):
     """The daemon itself got a signal; routed to the arbiter."""
 

@@ -28,6 +28,8 @@ CoreStopped = daemon_events.CoreStopped
 HostRestarted = daemon_events.HostRestarted
 KeeperAnswered = daemon_events.KeeperAnswered
 KeeperSilent = daemon_events.KeeperSilent
+KeeperReexeced = daemon_events.KeeperReexeced
+KeeperReexecRefused = daemon_events.KeeperReexecRefused
 SignalReceived = daemon_events.SignalReceived
 
 # --- the ledger's own life ---------------------------------------------------------------------

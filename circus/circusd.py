@@ -49,6 +49,7 @@ class Arguments(argparse.Namespace):
     pidfile: str | None
     insecure_tcp: bool
     log_level: str | None
+    resume: str
 
 
 def main(argv: Sequence[str] | None = None, *, early: EarlyCore | None = None) -> int:
@@ -97,6 +98,7 @@ def parsed(argv: Sequence[str] | None) -> Arguments:
     add("--pidfile", metavar="F", help="write the daemon's pid there")
     add("--insecure-tcp", action="store_true", help="allow plain tcp:// endpoints")
     add("--log-level", type=str.lower, choices=LOG_LEVELS, help="least important line to log")
+    add("--resume", default="", help=argparse.SUPPRESS)  # the keeper's own, over an exec
     add("--version", action=_Version, nargs=0, help="show the version and exit")
     return parser.parse_args(argv, namespace=Arguments())
 
@@ -194,7 +196,7 @@ def start(arguments: Arguments, early: EarlyCore | None = None) -> int:
         places = prepare(arguments.state_dir, arguments.config, os.environ)
     except PlaceError as error:
         raise CannotStart(str(error), EX_CANTCREAT) from error
-    if arguments.pidfile is None:
+    if arguments.pidfile is None or arguments.resume.endswith("?"):
         return _keep(arguments, places, early)
     pidfile = Pidfile(os.path.abspath(arguments.pidfile))
     try:
@@ -220,13 +222,30 @@ def core_argv(arguments: Arguments, places: Places, link_fd: int) -> Sequence[st
     return python_argv("circus.daemon", str(link_fd), *core_arguments(arguments, places))
 
 
+def keeper_argv(arguments: Arguments, places: Places, resume: str, program: str) -> Sequence[str]:
+    """How this process goes on as newer code: what it was started with, and where its state is."""
+    from circus.process.keeper import successor_argv
+
+    line = ["--resume", resume, "--state-dir", places.state]
+    line += ["--pidfile", os.path.abspath(arguments.pidfile)] if arguments.pidfile else []
+    line += ["--insecure-tcp"] if arguments.insecure_tcp else []
+    line += ["--log-level", arguments.log_level] if arguments.log_level else []
+    config = os.path.abspath(arguments.config)
+    return successor_argv("circus.circusd", program, *line, "--", config)
+
+
 def _keep(arguments: Arguments, places: Places, early: EarlyCore | None) -> int:
     from circus.process.core_child import KeeperOptions
     from circus.process.keeper import run_keeper
 
     first = None if early is None else partial(early.begin, core_arguments(arguments, places))
     cores = partial(core_argv, arguments, places)
-    return run_keeper(KeeperOptions(places.state, cores, first_core=first))
+    again = partial(keeper_argv, arguments, places)
+    return run_keeper(
+        KeeperOptions(
+            places.state, cores, first_core=first, again=again, resume=arguments.resume
+        )
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ a core that has asked for the list, and goes back there when another core asks.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from circus.process.kernel import Child, Ending, Kernel, SpawnFailed
@@ -45,6 +45,25 @@ class Held:
         self.failed: tuple[str, int] | None = None
         self.signal_seq = 0
         self.signal_outcome: tuple[int, tuple[int, ...], int] = (0, (), 0)
+
+    def known(self) -> list[Any]:
+        """As plain data."""
+        return [
+            self.spawn_id, self.owner, self.plan, self.child, self.ending, self.seen, self.alone,
+            self.failed, self.signal_seq, self.signal_outcome,
+        ]  # fmt: skip
+
+    @classmethod
+    def recalled(cls, known: Sequence[Any]) -> Held:
+        """From plain data. The pidfd in it is another process image's."""
+        spawn_id, owner, plan, child, ending, seen, alone, failed, seq, outcome = known
+        held = cls(spawn_id, owner, Plan(*plan))
+        held.child = Child(*child) if child else None
+        held.ending = Ending(*ending) if ending else None
+        held.seen, held.alone = (seen[0], seen[1]), alone
+        held.failed = (failed[0], failed[1]) if failed else None
+        held.signal_seq, held.signal_outcome = seq, (outcome[0], tuple(outcome[1]), outcome[2])
+        return held
 
     @property
     def state(self) -> str:
@@ -139,6 +158,31 @@ class Children:
             self._by_pid.pop(pid, None)
         else:
             self._by_pid[pid] = None
+
+    def carry(self) -> dict[str, Any]:
+        """All of it as plain data, for the next keeper in this process."""
+        return {
+            "held": [held.known() for held in self._held.values()],
+            "specs": {digest: launch.to_map() for digest, launch in self._launches.items()},
+            "listed": self._listed,
+            "numbers": [self.numbers.barrier, self.numbers.given],
+            "untold": list(self._untold),
+        }
+
+    def restore(self, carried: Mapping[str, Any], reopen: Callable[[Child], Child]) -> None:
+        """Hold what the keeper before us in this process held: his children are ours."""
+        self.numbers.barrier, self.numbers.given = carried["numbers"]
+        self._listed = carried["listed"]
+        self._launches = {digest: from_map(spec) for digest, spec in carried["specs"].items()}
+        for known in carried["held"]:
+            held = Held.recalled(known)
+            if held.child is not None:
+                held.child = child = reopen(held.child)
+                self._by_pid[child.pid] = self._by_pidfd[child.pidfd] = held
+                if held.ending is None:
+                    self._kernel.watch(child)
+            self._held[held.spawn_id] = held
+        self._untold = {spawn_id: self._held[spawn_id] for spawn_id in carried["untold"]}
 
     def disconnect(self) -> None:
         """The core is gone: nobody listens until the next one asks for the list."""

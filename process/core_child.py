@@ -18,8 +18,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from circus.process.launch import Launch
 from circus.process.spawn import Spawner
@@ -46,6 +46,9 @@ class KeeperOptions(NamedTuple):
     `first_core` gives pid and link of the first core, where it was started early (circus.start).
     `pauses` are the waits (ns) before another core where one after the other never became ready;
     `silence` (ns) is how long a core may say nothing, 0: for ever.
+
+    `again` gives the argv that goes on with the state in a descriptor, by another Python if one is
+    named; `resume` is that descriptor, where this is what we do (process.successor).
     """
 
     state_dir: str
@@ -56,6 +59,8 @@ class KeeperOptions(NamedTuple):
     pauses: Sequence[int] = PAUSES
     first_core: Callable[[], tuple[int, int]] | None = None
     silence: int = SILENCE
+    again: Callable[[str, str], Sequence[str]] | None = None
+    resume: str = ""
 
 
 class Lost(NamedTuple):
@@ -121,7 +126,7 @@ class CoreLife:
         patience = 1 if self.ready else PATIENCE_AT_START
         if self._watch.misses(heard=heard, patience=patience):
             self.abort()
-            self._doom(boot)
+            self.due = self._watch.doom(boot)
         else:
             self.due = self._watch.next_look(boot)
 
@@ -136,7 +141,7 @@ class CoreLife:
     def expect_exit(self, boot: int) -> None:
         """Its link is closed: if it does not end by itself, it is killed."""
         if self.up and not self._watch.doomed:
-            self._doom(boot)
+            self.due = self._watch.doom(boot)
 
     def ended(self, code: int | None, signum: int | None) -> None:
         """The next one is told of it, until one is ready; not of one that made room for it."""
@@ -157,9 +162,18 @@ class CoreLife:
         """The very first core refused its configuration: a second one would too."""
         return len(self.lost) == 1 and not self.ready and code in HOPELESS
 
-    def _doom(self, boot: int) -> None:
-        self._watch.doomed = True
-        self.due = boot + EXIT_WITHIN
+    def known(self) -> list[Any]:
+        """What another object of this class must know to go on: plain data."""
+        return [
+            self._failures, self._watch.silence, self._watch.doomed, self.due, list(self.lost),
+            self._ready_at.known(),
+        ]  # fmt: skip
+
+    def recall(self, known: Sequence[Any]) -> None:
+        """Go on as the object that knew this. The watch begins anew."""
+        self._failures, self._watch.silence, self._watch.doomed, self.due, lost, ready = known
+        self.lost = [Lost(*one) for one in lost]
+        self._ready_at.recall(ready)
 
 
 class Watch:
@@ -186,6 +200,11 @@ class Watch:
         self.silent = self.silence * patience
         return True
 
+    def doom(self, boot: int) -> int:
+        """It has to end by itself until then, or is killed."""
+        self.doomed = True
+        return boot + EXIT_WITHIN
+
     def next_look(self, boot: int) -> int | None:
         """When; None: never, unless somebody changes his mind."""
         return boot + self.silence // LOOKS_PER_SILENCE if self.silence else None
@@ -201,6 +220,12 @@ class Readiness:
         self._head = -1
         self._in_place = False
         self._since: int | None = None
+
+    def known(self) -> list[Any]:
+        return [self.ready, self._head, self._in_place, self._since]
+
+    def recall(self, known: Sequence[Any]) -> None:
+        self.ready, self._head, self._in_place, self._since = known
 
     def note(self, found: int, head: int) -> None:
         """`found` is where the last core that worked was when it said so: it got nowhere."""
@@ -263,6 +288,16 @@ class CoreChild(CoreLife):
         if self.up:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def carry(self) -> dict[str, Any]:
+        """For the next keeper in this process."""
+        return {"pid": self.pid, "link": self.link_fd if self.up else -1, "life": self.known()}
+
+    def restore(self, carried: Mapping[str, Any]) -> None:
+        """As the keeper before us in this process knew it: the core is our child as it was his."""
+        if carried["pid"]:
+            self.take(carried["pid"], carried["link"])
+        self.recall(carried["life"])
+
     def reap(self) -> tuple[int | None, int | None]:
         """It has ended: code or signal. The link is the caller's to close."""
         seen = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
@@ -281,3 +316,5 @@ class Start(NamedTuple):
     core: CoreChild | None
     wake_fd: int
     spawner: Spawner
+    lock_fd: int = -1
+    carried: Mapping[str, Any] | None = None  # by the keeper before us, in this process

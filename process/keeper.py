@@ -33,6 +33,8 @@ SOURCE: Final = (
 
 def run_keeper(options: KeeperOptions) -> int:
     """Keep everything until the end; the exit code. Called once, in a process of its own."""
+    if options.resume:
+        return _go_on(options)
     wake_fd = _take_signals()
     lock_fd = _lock(options.state_dir)
     if lock_fd is None:
@@ -52,7 +54,32 @@ def run_keeper(options: KeeperOptions) -> int:
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        return keep(options, Start(core, wake_fd, spawner))
+        return keep(options, Start(core, wake_fd, spawner, lock_fd))
+    finally:
+        os.close(lock_fd)
+
+
+def _go_on(options: KeeperOptions) -> int:
+    """As the keeper that was in this process until now, or try whether we could."""
+    from circus.process.keeper_loop import keep
+    from circus.process.successor import TRIAL, read_state
+
+    carried = read_state(int(options.resume.rstrip(TRIAL)))
+    nofile = None if carried["nofile"] is None else (carried["nofile"][0], carried["nofile"][1])
+    spawner = Spawner(nofile=nofile)
+    core: CoreChild | None = None
+    if options.start_core is not None:
+        core = CoreChild(
+            options.start_core, spawner, pauses=options.pauses, silence=options.silence
+        )
+    if options.resume.endswith(TRIAL):
+        return 0
+    wake_fd = _take_signals()  # what was blocked over the exec is delivered here
+    lock_fd = int(carried["lock"])
+    if core is not None:
+        core.restore(carried["core"])
+    try:
+        return keep(options, Start(core, wake_fd, spawner, lock_fd, carried))
     finally:
         os.close(lock_fd)
 
@@ -74,12 +101,30 @@ def embedded_argv(state_dir: str, link_fd: int, host_pid: int) -> list[str]:
     return python_argv("circus.process.keeper", state_dir, str(link_fd), str(host_pid))
 
 
+def successor_argv(module: str, program: str, *args: str) -> list[str]:
+    """The same module again: by our own Python, or by the one that is named, with its packages."""
+    if not program:
+        return python_argv(module, *args)
+    return [program, "-I", "-m", module, *args]
+
+
 def main(argv: Sequence[str]) -> int:
-    """STATE_DIR LINK_FD HOST_PID: the embedded keeper."""
-    if len(argv) != 3 or not (argv[1].isdigit() and argv[2].isdigit()):
+    """STATE_DIR LINK_FD HOST_PID [RESUME]: the embedded keeper."""
+    if len(argv) not in (3, 4) or not (argv[1].isdigit() and argv[2].isdigit()):
         sys.stderr.write("cannot start: give the state directory, a descriptor and a pid\n")
         return EX_USAGE
-    return run_keeper(KeeperOptions(argv[0], link_fd=int(argv[1]), host_pid=int(argv[2])))
+    state_dir, link_fd, host_pid, *resume = argv
+
+    def again(state: str, program: str) -> Sequence[str]:
+        module = "circus.process.keeper"
+        return successor_argv(module, program, state_dir, link_fd, host_pid, state)
+
+    return run_keeper(
+        KeeperOptions(
+            state_dir, link_fd=int(link_fd), host_pid=int(host_pid), again=again,
+            resume=resume[0] if resume else "",
+        )
+    )  # fmt: skip
 
 
 def _take_signals() -> int:

@@ -13,16 +13,19 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from circus.process import last_words, linux
 from circus.process.children import Children
 from circus.process.core_child import CoreChild, KeeperOptions, Start
+from circus.process.fast_road import SpawnFailed
 from circus.process.keeping import Keeping
 from circus.process.kernel import LinuxKernel
 from circus.process.link import VERSION, Link, LinkClosed, LinkGarbled
 from circus.process.stop_plans import NOTHING_DUE
+from circus.process.successor import Request, Successor, block_signals, unblock_signals
+from circus.process.version import VERSION as VERSION_OF_PROGRAM
 
 WAKE_BYTES_MAX: Final = 4096
 # Of a thousand deaths the core hears while the rest is still being looked at.
@@ -61,16 +64,16 @@ class KeeperLoop:
         "_keeping",
         "_kernel",
         "_link",
-        "_options",
-        "_wake_fd",
+        "_start",
+        "_successor",
         "_writing",
     )  # fmt: skip
 
     def __init__(self, options: KeeperOptions, start: Start, kernel: LinuxKernel) -> None:
-        self._options = options
+        self._successor = Successor(options)
+        self._start = start
         self._kernel = kernel
         self._core: CoreChild | None = start.core
-        self._wake_fd = start.wake_fd
         self._children = Children(kernel, self.tell)
         self._keeping = Keeping(self, self._children, start.core)
         self._link: Link | None = None
@@ -79,12 +82,14 @@ class KeeperLoop:
         self._writing = False  # the link is watched for room to write
 
     def run(self) -> int:
-        self._kernel.epoll.register(self._wake_fd, select.EPOLLIN)
-        if self._core is not None:
+        self._kernel.epoll.register(self._start.wake_fd, select.EPOLLIN)
+        if self._start.carried is not None:
+            self._go_on(self._start.carried)
+        elif self._core is not None:
             self._connect(self._core.link_fd)
             self._attend_core(self._core)
         else:
-            self._connect(self._options.link_fd)
+            self._connect(self._successor.options.link_fd)
             self._attend_host()
         while True:
             code = self._turn()
@@ -106,6 +111,8 @@ class KeeperLoop:
         code = self._keeping.attend(_boot())
         if self._link is not None:
             self._flush(self._link)
+        if self._successor.wanted:
+            self._succeed()
         return code
 
     def _note(self, events: list[tuple[int, int]]) -> None:
@@ -116,7 +123,7 @@ class KeeperLoop:
         for fd, _ in events:
             if fd == link_fd:
                 self._hear_more()
-            elif fd == self._wake_fd:
+            elif fd == self._start.wake_fd:
                 self._note_signals()
             elif fd == core_fd:
                 core_ended = True
@@ -221,11 +228,11 @@ class KeeperLoop:
     def _attend_core(self, core: CoreChild) -> None:
         self._kernel.epoll.register(core.pidfd, select.EPOLLIN)
         self._children.know(core.pid)
-        _write_pids(self._options.state_dir, core.pid)
+        _write_pids(self._successor.options.state_dir, core.pid)
 
     def _attend_host(self) -> None:
         try:
-            self._host_fd = os.pidfd_open(self._options.host_pid)
+            self._host_fd = os.pidfd_open(self._successor.options.host_pid)
         except ProcessLookupError:
             self._lose_host()
             return
@@ -248,11 +255,86 @@ class KeeperLoop:
         self.disconnect()
         self._keeping.core_ended(core, code, signum, _boot())
 
+    # -- our own replacement -----------------------------------------------------------------------
+
+    def succeed(self, seq: int, program: str) -> None:
+        """Somebody wants newer code in this process: it is tried first, while we go on."""
+        if self._successor.wanted or self._successor.options.again is None:
+            self.tell([("reexec_refused", seq, "cannot be replaced: a replacement is under way")])
+            return
+        try:
+            pid = self._successor.begin(Request(seq, program), self._carried(), self._start.spawner)
+        except (OSError, SpawnFailed) as error:
+            self.tell([("reexec_refused", seq, f"cannot be replaced: {error}")])
+            return
+        self._children.know(pid)
+        self._kernel.epoll.register(self._successor.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def _succeed(self) -> None:
+        """Has the trial ended? Is this a quiet moment? Then become the new one."""
+        judged = self._successor.judge()
+        if judged is not None:
+            pid, refusal = judged
+            self._children.know(pid, forget=True)
+            if refusal:
+                self._refuse(refusal)
+        if self._successor.tried and self._is_quiet():
+            self._become()
+
+    def _is_quiet(self) -> bool:
+        busy = self._link is not None and self._link.wants_write
+        return self._keeping.carry() is not None and not busy
+
+    def _become(self) -> None:
+        block_signals()
+        try:
+            if select.select([self._start.wake_fd], [], [], 0)[0]:
+                return  # What came before the mask is heard first; the next turn is as good.
+            link_fd = self._link.fileno() if self._link else -1
+            fds = [self._start.lock_fd, *([link_fd] if self._link else [])]
+            self._successor.exec(self._carried(), fds)
+        except OSError as error:
+            self._refuse(f"cannot be replaced: {error.strerror}")
+        finally:
+            unblock_signals()
+
+    def _refuse(self, reason: str) -> None:
+        self.complain(reason)
+        self.tell([("reexec_refused", self._successor.seq, reason)])
+        self._successor.drop()
+        if self._link is not None:
+            self._flush(self._link)
+
+    def _carried(self) -> dict[str, Any]:
+        """All that we know, as plain data."""
+        return {
+            "seq": self._successor.seq,
+            "lock": self._start.lock_fd,
+            "link": self._link.fileno() if self._link else -1,
+            "nofile": self._start.spawner.nofile,
+            "core": self._core.carry() if self._core else None,
+            "children": self._children.carry(),
+            "keeping": self._keeping.carry(),
+        }
+
+    def _go_on(self, carried: Mapping[str, Any]) -> None:
+        """As the keeper that was in this process before us."""
+        self._children.restore(carried["children"], self._kernel.reopen)
+        self._keeping.restore(carried["keeping"], _boot())
+        if carried["link"] >= 0:
+            self._link = Link.keeper_end(carried["link"])
+            self._kernel.epoll.register(carried["link"], select.EPOLLIN)
+        if self._core is None:
+            self._attend_host()
+        elif self._core.up:
+            self._attend_core(self._core)
+        self.tell([("reexeced", carried["seq"], VERSION_OF_PROGRAM)])
+
     # -- signals and words -------------------------------------------------------------------------
 
     def _note_signals(self) -> None:
         boot = _boot()
-        for signum in os.read(self._wake_fd, WAKE_BYTES_MAX):
+        for signum in os.read(self._start.wake_fd, WAKE_BYTES_MAX):
             if signum == signal.SIGCHLD:
                 self._keeping.child_ended(boot)
             else:
@@ -262,7 +344,7 @@ class KeeperLoop:
         if not reports:
             return
         try:
-            last_words.add(self._options.state_dir, reports)
+            last_words.add(self._successor.options.state_dir, reports)
         except OSError as error:
             self.complain(f"cannot write {last_words.NAME}: {error.strerror}")
 

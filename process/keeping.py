@@ -39,6 +39,7 @@ class Loop(Protocol):
     def disconnect(self) -> None: ...
     def start_core(self) -> None: ...
     def complain(self, text: str, /) -> None: ...
+    def succeed(self, seq: int, program: str, /) -> None: ...
 
 
 class Keeping:
@@ -60,6 +61,17 @@ class Keeping:
         self._asked: int | None = None  # since when it is unanswered, boot ns
         self._orphans_due: int | None = None
 
+    def carry(self) -> list[Any] | None:
+        """For the next keeper in this process; None while something is half done."""
+        if self.to_do or self._plans is not None or self._asked is not None:
+            return None
+        return [self.exit_code, self._leaving]
+
+    def restore(self, carried: Sequence[Any], boot: int) -> None:
+        """As the keeper before us; an orphan may have ended meanwhile."""
+        self.exit_code, self._leaving = carried
+        self.child_ended(boot)
+
     # -- the core ----------------------------------------------------------------------------------
 
     def hear(self, operations: Sequence[Sequence[Any]]) -> None:
@@ -75,6 +87,8 @@ class Keeping:
                 self.exit_code = operation[1]
             elif operation[0] == "ready" and core is not None:
                 core.is_ready(operation[1], operation[2])
+            elif operation[0] == "reexec":
+                self._loop.succeed(operation[1], operation[2])
         self.to_do.extend(operations)
 
     def take(self) -> list[Sequence[Any]]:

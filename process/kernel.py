@@ -124,6 +124,10 @@ class LinuxKernel:
         started = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         return Child(pid, pidfd, started, os.fstat(pidfd).st_ino if self._inodes else 0)
 
+    def reopen(self, child: Child) -> Child:
+        """An unreaped child of ours, known from before an exec: with a pidfd of this image."""
+        return child._replace(pidfd=os.pidfd_open(child.pid))
+
     def watch(self, child: Child) -> None:
         self.epoll.register(child.pidfd, ONCE)
 

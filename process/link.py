@@ -57,6 +57,7 @@ OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
     "ready": (int, int),
     "ping": (int,),
     "stopping": (int,),
+    "reexec": (int, str),
 }
 REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "hello": (int, int, tuple, int),
@@ -69,6 +70,8 @@ REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "orphan": (int, OPTIONAL_INT, OPTIONAL_INT),
     "os_signal": (int,),
     "pong": (int,),
+    "reexeced": (int, str),
+    "reexec_refused": (int, str),
 }
 
 

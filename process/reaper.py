@@ -19,6 +19,8 @@ from circus.bus.commands import ProcessSignal, ProcessSpawn
 from circus.bus.events import (
     CoreHung,
     CoreLost,
+    KeeperReexeced,
+    KeeperReexecRefused,
     OrphanReaped,
     ProcessExited,
     ProcessReaped,
@@ -239,6 +241,14 @@ def _os_signal(hearing: Hearing, signum: int) -> None:
     hearing.drafts.append(Draft(SignalReceived(signum), cause=0))
 
 
+def _reexeced(hearing: Hearing, seq: int, version: str) -> None:
+    hearing.drafts.append(Draft(KeeperReexeced(version), cause=seq))
+
+
+def _reexec_refused(hearing: Hearing, seq: int, reason: str) -> None:
+    hearing.drafts.append(Draft(KeeperReexecRefused(reason), cause=seq))
+
+
 def _pong(hearing: Hearing, number: int) -> None:
     """It lives; nothing is on record about that."""
 
@@ -254,4 +264,6 @@ HEARD: Final[Mapping[str, Callable[..., None]]] = {
     "orphan": _orphan,
     "os_signal": _os_signal,
     "pong": _pong,
+    "reexeced": _reexeced,
+    "reexec_refused": _reexec_refused,
 }

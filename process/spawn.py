@@ -61,6 +61,11 @@ class Spawner:
         self._fast = by_popen if fork_exec is None else by_fork_exec
         self._pipe: Pipe | None = None
 
+    @property
+    def nofile(self) -> tuple[int, int] | None:
+        """The limit of open files that children get back."""
+        return self._nofile
+
     def learn(self) -> None:
         """Look whether this machine's vfork really lets us wait for the exec (about 1 ms).
 

@@ -184,6 +184,9 @@ class SimKeeper:
     def start_core(self) -> None:
         self._host.core_due()
 
+    def succeed(self, seq: int, program: str) -> None:
+        """There is no newer code in this world."""
+
     def complain(self, text: str) -> None:
         """To the terminal; nobody reads it here."""
 
