@@ -10,7 +10,7 @@ from __future__ import annotations
 from circus.arbiter.runtime import Runtime
 from circus.bus import events
 from circus.bus.ledger import RETRY_NS, Ledger
-from circus.bus.record import Draft
+from circus.bus.record import Body, Draft
 from circus.bus.syncer import Syncing
 from circus.bus.values import Moment, Nanoseconds
 
@@ -33,21 +33,49 @@ class Upkeep:
         synced = ledger.settle(now)
         if not ledger.degraded:
             self.retry_due = 0
+            if ledger.space.is_due():
+                self._look_after_space(now)
             return synced
         return synced if self._retry(now) else ledger.head
 
     def _retry(self, now: Moment) -> bool:
         """Supervision goes on without the disk; now and then a new file is tried. True: it did."""
-        if not self.retry_due:
-            self.retry_due = now.boot + RETRY_NS
+        first = not self.retry_due
+        if not first and now.boot < self.retry_due:
             return False
-        if now.boot < self.retry_due:
+        if first and not self._make_room():
+            self.retry_due = now.boot + RETRY_NS
             return False
         gap = self._ledger.retry(now)
         if gap is None:
             self.retry_due = now.boot + RETRY_NS
             return False
         self.retry_due = 0
-        self._runtime.say((Draft(events.LogGap(*gap)),))
-        self._runtime.pump()
+        self._tell(events.LogGap(*gap))
         return True
+
+    def _make_room(self) -> bool:
+        """A full disk: history gives way before the present does. It is told once that can be."""
+        space = self._ledger.space
+        surplus = space.pressed() if self._ledger.full else None
+        if surplus is None:
+            return False
+        space.take_away(surplus)
+        self._tell(events.LogTrimmed(*surplus))
+        return True
+
+    def _look_after_space(self, now: Moment) -> None:
+        """Old segments go once that is on record; a shortage is told while there is room for it."""
+        space = self._ledger.space
+        surplus, trouble = space.look(now.wall)
+        if trouble:
+            self._tell(events.LogSpaceLow(trouble))
+        if surplus is not None:
+            self._tell(events.LogTrimmed(*surplus))
+            space.take_away(surplus)
+            if trouble:
+                space.provide()
+
+    def _tell(self, fact: Body) -> None:
+        self._runtime.say((Draft(fact),))
+        self._runtime.pump()

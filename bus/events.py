@@ -66,6 +66,22 @@ class LogGap(Event):
     lost_to: int = 0
 
 
+@body
+class LogTrimmed(Event):
+    """The records before `first_seq` are not kept any longer: segments and their bytes."""
+
+    first_seq: int
+    segments: int
+    bytes: int
+
+
+@body
+class LogSpaceLow(Event):
+    """There is no room for the next segment; the newest one still has some."""
+
+    reason: str
+
+
 # --- commands: what became of them (said by the addressee) ---------------------------------------
 
 

@@ -22,10 +22,12 @@ from circus.bus.places import (
 )
 from circus.bus.segments import (
     CHAIN_START,
+    HEADER_BYTES,
     Frame,
     Hole,
     Item,
     SegmentHeader,
+    decode_header,
     encode_header,
     scan_segment,
     segment_name,
@@ -33,7 +35,7 @@ from circus.bus.segments import (
 from circus.bus.unsynced import Batch
 
 CHAIN8_BYTES: Final = 8
-UNNAMED: Final = "new"  # a segment that is being made
+NEXT: Final = "next"  # the segment that will be the newest, while it has no number
 
 
 class RawFrames(NamedTuple):
@@ -72,13 +74,13 @@ class Files:
         It gets its name when it is whole and safe: until then the old files count as they are.
         """
         path = f"{self.directory}/{segment_name(header.first_seq)}"
-        handle = self._create_unnamed()
+        handle = self._open_next()
         try:
             append_whole(self.disk, handle, encode_header(header))
             for batch in batches:
                 append_whole(self.disk, handle, batch.data)
             self.disk.sync(handle)
-            self.disk.rename(f"{self.directory}/{UNNAMED}", path)
+            self.disk.rename(f"{self.directory}/{NEXT}", path)
             self.disk.sync_dir(self.directory)
         except OSError:
             self.disk.close(handle)
@@ -87,13 +89,41 @@ class Files:
         self.handle, self.opened_boot = handle, boot
         self._list(header, batches)
 
-    def _create_unnamed(self) -> int:
-        path = f"{self.directory}/{UNNAMED}"
+    def _open_next(self) -> int:
+        """The reserved file, if there is one that nobody has begun to write."""
+        path, disk = f"{self.directory}/{NEXT}", self.disk
         try:
-            return self.disk.create(path)
-        except FileExistsError:
-            self.disk.unlink(path)  # Left by a failure to make it.
-            return self.disk.create(path)
+            handle = disk.open_to_append(path)
+        except FileNotFoundError:
+            return disk.create(path)
+        if not disk.size(handle):
+            return handle
+        disk.close(handle)
+        disk.unlink(path)  # Left by a failure to make it.
+        return disk.create(path)
+
+    def provide(self, size: int) -> None:
+        """Reserve the next segment's room, so that a shortage is seen before it hurts."""
+        path = f"{self.directory}/{NEXT}"
+        if NEXT in self.disk.list_dir(self.directory):
+            self.disk.unlink(path)
+        self.disk.close(self.disk.create(path, size))
+
+    def give_back(self) -> None:
+        """At a clean end: nothing stays reserved."""
+        try:
+            if self.handle >= 0 and self.segments:
+                self.disk.truncate(self.handle, self.segments[-1].end)
+            self.disk.unlink(f"{self.directory}/{NEXT}")
+        except OSError:
+            return  # There is none yet, or the disk keeps a little more than it must.
+
+    def size(self, segment: Segment) -> int:
+        handle = self.disk.open_to_read(self.path(segment))
+        try:
+            return self.disk.size(handle)
+        finally:
+            self.disk.close(handle)
 
     def make_void(self, batches: Sequence[Batch]) -> None:
         """What these say does not count in the newest file any more."""
@@ -141,6 +171,12 @@ class Files:
             return self.disk.read(handle, offset, length)
         finally:
             self.disk.close(handle)
+
+
+def opening_of(files: Files, segment: Segment) -> int | None:
+    """When it was made, wall ns, which is when the one before it was sealed; None: unknown."""
+    header = decode_header(files.read(segment, 0, HEADER_BYTES))
+    return header.created if header is not None else None
 
 
 def read_raw(files: Files, log_id: bytes, after: int, bytes_max: int) -> RawFrames:

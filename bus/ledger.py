@@ -1,6 +1,6 @@
 """Room: bus -- the ledger: one frame per decision, written before anything is done.
 
-Knows:     bus.segments, bus.files, bus.writer, bus.recovery, bus.disk.
+Knows:     bus.segments, bus.files, bus.writer, bus.recovery, bus.disk, bus.space.
 Known by:  switchboard (appends), gateway (reads raw), the composition root (opens, closes).
 Never:     decodes a payload, stops supervision because a disk is full.
 """
@@ -23,6 +23,7 @@ from circus.bus.files import (
 )
 from circus.bus.recovery import Recovered, recover, set_aside
 from circus.bus.segments import CHAIN_BYTES, CHAIN_START, Frame, Item, SegmentHeader, encode_frame
+from circus.bus.space import Space
 from circus.bus.syncer import Syncing
 from circus.bus.unsynced import Batch, Gap
 from circus.bus.values import NS_PER_SECOND, Cursor, Moment
@@ -48,6 +49,7 @@ class Ledger:
         self.chain = CHAIN_START
         self._files = files
         self._writer = Writer(files, log_id, bytes_max)
+        self.space = Space(files, bytes_max)
 
     @classmethod
     def open(
@@ -79,6 +81,11 @@ class Ledger:
     def degraded(self) -> bool:
         """True while frames are kept in memory only; `trouble` says why."""
         return bool(self._writer.memory.reason)
+
+    @property
+    def full(self) -> bool:
+        """It is degraded because there is no space, not because the disk is broken."""
+        return self._writer.memory.full
 
     @property
     def trouble(self) -> str:
@@ -191,6 +198,7 @@ class Ledger:
         try:
             if not self.degraded:
                 self._writer.flush()
+                self._files.give_back()
         finally:
             self._files.release()
 

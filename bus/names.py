@@ -59,6 +59,8 @@ TAGS: Final[dict[str, type[Body]]] = {
     "log.tail_cut/1": events.LogTailCut,
     "log.damaged/1": events.LogDamaged,
     "log.gap/1": events.LogGap,
+    "log.trimmed/1": events.LogTrimmed,
+    "log.space_low/1": events.LogSpaceLow,
     "command.accepted/1": events.CommandAccepted,
     "command.refused/1": events.CommandRefused,
     "command.finished/1": events.CommandFinished,

@@ -97,7 +97,7 @@ def newest(disk: Disk, directory: str, refuse: Callable[[Snapshot], str] = lambd
     """The newest that is whole and that `refuse` has nothing against (it answers with a reason)."""
     skipped: list[Skipped] = []
     for seq in reversed(snapshot_numbers(disk.list_dir(directory))):
-        found = _read(disk, directory, seq)
+        found = read(disk, directory, seq)
         reason = found if isinstance(found, str) else refuse(found)
         if not reason:
             assert isinstance(found, Snapshot)
@@ -158,7 +158,8 @@ def _digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=CHAIN_BYTES).digest()
 
 
-def _read(disk: Disk, directory: str, seq: int) -> Snapshot | str:
+def read(disk: Disk, directory: str, seq: int) -> Snapshot | str:
+    """One snapshot, or why it cannot be used."""
     try:
         found = decode(read_whole(disk, f"{directory}/{snapshot_name(seq)}"))
     except OSError as error:

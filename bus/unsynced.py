@@ -40,13 +40,14 @@ class Batch(NamedTuple):
 class Memory:
     """The batches that a platter may not have, oldest first, and what had to be dropped."""
 
-    __slots__ = ("batches", "bytes", "distrusted", "dropped", "frames", "lost", "reason")
+    __slots__ = ("batches", "bytes", "distrusted", "dropped", "frames", "full", "lost", "reason")
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.bytes = 0
         self.frames = 0
         self.reason = ""  # why the ledger is degraded; "" if it is not
+        self.full = False  # the disk refuses because it is full
         self.distrusted = 0  # from this record on the newest file is poisoned; 0: it is not
         self.dropped = 0  # frames that a degraded ledger lost
         self.lost = (0, 0)
@@ -87,4 +88,5 @@ class Memory:
         lost = (max(lost_from, self.lost[0]), self.lost[1]) if self.dropped else (0, 0)
         gap = Gap(self.reason, self.dropped, *lost)
         self.reason, self.distrusted, self.dropped, self.lost = "", 0, 0, (0, 0)
+        self.full = False
         return gap

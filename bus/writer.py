@@ -149,6 +149,7 @@ class Writer:
     def _cut(self, seq: int, chain: bytes, now: Moment) -> None:
         """Sealed means synced: only the newest segment can be torn."""
         self.flush()
+        self.files.disk.truncate(self.files.handle, self.files.segments[-1].end)
         self.files.create(SegmentHeader(self._log_id, seq, now.wall, chain), now.boot)
         if self.syncer is not None:
             self.syncer.follow(self.files.handle, seq - 1)
@@ -163,7 +164,7 @@ class Writer:
         except OSError as second:
             self.poisoned(second, now)
         else:
-            self.memory.reason = str(error)
+            self.memory.reason, self.memory.full = str(error), True
 
     def _say_again(self, now: Moment) -> None:
         """A new segment from the oldest batch in memory on; the old file's rest is void."""

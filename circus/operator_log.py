@@ -41,6 +41,7 @@ NOTABLE: Final[Mapping[type[Body], tuple[str, str]]] = {
     events.LogTailCut: (WARNING, "torn tail of the ledger moved to quarantine"),
     events.LogDamaged: (ERROR, "ledger damaged"),
     events.LogGap: (ERROR, "ledger has a gap"),
+    events.LogSpaceLow: (ERROR, "disk nearly full"),
     events.CommandRefused: (WARNING, "command refused"),
     events.ArbiterStopping: (INFO, "stopping"),
     events.ArbiterStopped: (INFO, "stopped"),

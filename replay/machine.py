@@ -59,7 +59,7 @@ FAULTS: Final = ("core.crash", "power.cut")
 # and lose the earlier writes: that looks like corruption, and is told so (RELIABILITY.md, 2.3).
 HARM: Final = (
     "disk.full", "disk.dead", "disk.write_error", "disk.name_error", "disk.sync_error",
-    "disk.read_error", "disk.rot", *(f"disk.torn_{name}" for name in TEARS),
+    "disk.read_error", "disk.rot", "ledger.trimmed", *(f"disk.torn_{name}" for name in TEARS),
 )  # fmt: skip
 NO_CONFIGURATION: Final = commands.ArbiterConfigure((), {"warmup_delay": 0})
 

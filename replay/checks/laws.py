@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from circus.arbiter.memory import blank
 from circus.bus.codec import records_of
-from circus.bus.cursor_errors import Damaged
+from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.record import Record
 from circus.bus.segments import Frame
 from circus.replay.check import Again, Divergence, written
@@ -35,10 +35,14 @@ class History:
     def catch_up(self, world: World) -> bool:
         """Read on, up to the end; False if there is a hole on the way."""
         try:
-            for frame in [] if self.blind else world.frames(self.upto):
-                self._take(frame)
-        except Damaged:
+            frames = [] if self.blind else world.frames(self.upto)
+        except (Damaged, Trimmed):
+            frames = []
             self.blind = True
+        if frames and frames[0].first_seq > self.upto + 1:
+            self.blind = True  # What went before has given way to a full disk.
+        for frame in [] if self.blind else frames:
+            self._take(frame)
         return not self.blind
 
     def _take(self, frame: Frame) -> None:

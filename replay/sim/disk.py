@@ -106,7 +106,8 @@ class SimDisk:
         self._locks[path] = handle
         return handle
 
-    def create(self, path: str) -> int:
+    def create(self, path: str, room: int = 0) -> int:
+        """Room is promised and not kept: a disk that is full for a while is full for everybody."""
         self._change("disk.create")
         if path in self._names.seen:
             raise FileExistsError(errno.EEXIST, "file exists", path)

@@ -263,7 +263,11 @@ class SimCore:
 
         Where one was used, the whole ledger is folded beside it, and must say the same.
         """
-        memory, whole = recalled.memory, Memory()
+        first, memory = self.ledger.first_retained, recalled.memory
+        whole = Memory(first - 1)
+        if first > 1:  # History has given way to a full disk, or is too old.
+            self._around.agenda.coverage.faults["ledger.trimmed"] += 1
+            self._around.holed()
         for item in self.ledger.items():
             if isinstance(item, Hole):
                 whole = Memory(item.lost_to)
@@ -274,7 +278,7 @@ class SimCore:
             for record in records_of(item.payload):
                 observer.observe(record)
                 self._edges.observe(record)
-        complete = self.ledger.first_retained == 1 and whole.past.after == memory.past.after
+        complete = first == 1 and whole.past.after == memory.past.after
         if recalled.begun_at and complete and encode(whole) != encode(memory):
             text = f"I-FOLD: at {whole.seq} a snapshot and what follows it say something else"
             raise Violation(f"{text}\nseed {self._around.agenda.seed}")

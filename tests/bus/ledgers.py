@@ -40,9 +40,9 @@ class FailingDisk(RealDisk):
         self.budget -= len(part)
         return super().append(handle, part)
 
-    def create(self, path: str) -> int:
+    def create(self, path: str, room: int = 0) -> int:
         self._fail("create")
-        return super().create(path)
+        return super().create(path, room)
 
     def sync(self, handle: int) -> None:
         self._fail("sync")

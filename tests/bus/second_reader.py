@@ -37,11 +37,13 @@ def read_header(data: bytes, name: str) -> tuple[bytes, int, bytes]:
     return data[16:32], number(data, 32, 8), data[48:64]
 
 
-def read_frames(data: bytes, seq: int, chain: bytes) -> tuple[list[tuple[int, Any]], int, bytes]:
-    """(first seq, records) of each valid frame; the seq and the chain behind the last of them."""
+def read_frames(
+    data: bytes, seq: int, chain: bytes, until: int
+) -> tuple[list[tuple[int, Any]], int, bytes]:
+    """(first seq, records) of each frame before `until`; the seq and the chain behind them."""
     found: list[tuple[int, Any]] = []
     at = 64
-    while data[at : at + 4] == b"EFL1" and at + 40 <= len(data):
+    while seq < until and data[at : at + 4] == b"EFL1" and at + 40 <= len(data):
         length, crc = number(data, at + 4, 4), number(data, at + 8, 4)
         flags, count, first = (
             number(data, at + 12, 2),
@@ -84,7 +86,8 @@ def read_ledger(directory: pathlib.Path) -> list[tuple[int, Any]]:
         if at and before != chain:
             raise Bad(f"{name}: broken chain")
         log_id = its_id
-        frames, seq, chain = read_frames(data, first, before)
+        until = int(names[at + 1].partition(".")[0]) if at + 1 < len(names) else 2**64
+        frames, seq, chain = read_frames(data, first, before, until)
         found += frames
     return found
 
