@@ -22,6 +22,7 @@ FAULTS: Final = (
     "keeper.killed",
 )
 SHARE: Final = 0.2  # of the worlds, for each hardship
+AFAR_SHARE: Final = 0.6  # it takes a power cut and a subscriber, too
 LATE_MAIL_MAX: Final = 0.005
 SLOW_MAX: Final = 0.9
 RELAPSE_MAX: Final = 0.9
@@ -44,7 +45,7 @@ class Hardship:
         dice = agenda.stream("hardship")
         return cls(
             late_mail=_rate(dice, LATE_MAIL_MAX), slow=_rate(dice, SLOW_MAX),
-            relapse=_rate(dice, RELAPSE_MAX), afar=dice.random() < SHARE,
+            relapse=_rate(dice, RELAPSE_MAX), afar=dice.random() < AFAR_SHARE,
             keeper=_rate(dice, KEEPER_MAX),
         )  # fmt: skip
 
