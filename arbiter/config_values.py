@@ -42,6 +42,9 @@ class Settings:
         30_000_000_000, "how long the core may be silent before it is replaced; 0: for ever",
         kind="seconds",
     )  # fmt: skip
+    orphans: str = setting(
+        "stop", "workers whose keeper was killed: stop those that are proven ours, or leave them"
+    )
     no_new_privs: bool = setting(
         False, "no process gains privileges by exec (setuid programs)", kind="bool", toml=True
     )

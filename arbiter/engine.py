@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
+from circus.arbiter.bereaved import survivors
 from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.keeper_watch import KeeperWatch
 from circus.arbiter.outcomes import Outcomes
@@ -41,6 +42,7 @@ from circus.bus.shapes import complete, keyed
 from circus.bus.syncer import GroupSyncer
 from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
+from circus.process.orphans import stop
 
 SLOW_THREADS: Final = 1
 IDLE_AFTER_SECONDS: Final = 0.05
@@ -123,6 +125,8 @@ class Parts:
     snapshots: Snapshotting
     watch: KeeperWatch
     durability: str = "group"
+    keeper_pid: int = 0
+    stops_orphans: bool = False
     found: int = 0  # the newest record of the incarnations before
     complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
 
@@ -210,6 +214,8 @@ class Engine:
         except Ended as end:
             return end.code
         except LinkClosed:
+            if self.parts.stops_orphans:
+                _mourn(self.parts)
             return EX_SOFTWARE  # The keeper is gone, and with it every way to reach a worker.
 
     def _only_beats(self) -> bool:
@@ -318,6 +324,21 @@ class Engine:
             # Room for the next core, which the keeper starts at once.
             _leave(self.parts, self.gateway, "restart")
             raise Ended(os.EX_OK)
+
+
+def _mourn(parts: Parts) -> None:
+    """The keeper is gone: stop what it has left behind, and write down all that is seen of it."""
+    found = survivors(parts.runtime.spawns, parts.projection)
+
+    def tell(reports: Sequence[Sequence[object]]) -> None:
+        parts.runtime.reaper.hear(reports)
+        parts.runtime.write_down()
+
+    pids = tuple(one.pid for one in found)
+    parts.runtime.say((Draft(events.KeeperLost(parts.keeper_pid, pids)),))
+    parts.runtime.write_down()
+    stop(found, tell)
+    parts.ledger.sync(parts.clock.now())
 
 
 def _finish(parts: Parts, gateway: Gateway, code: int) -> None:

@@ -176,6 +176,17 @@ class Runtime:
         """What somebody outside the hosts says; it is in the ledger after the next `pump`."""
         self.switchboard.submit(decision, on_stamped or _ignore)
 
+    def write_down(self) -> None:
+        """Record what has been said; no actor is told any more. For an end without hands."""
+        for sender, decision in self._exchange.receive():
+            self.switchboard.submit(decision, sender)
+        self.switchboard.flush()
+
+    @property
+    def spawns(self) -> Spawns:
+        """What runs, as far as the record goes."""
+        return self._past.spawns
+
     def command(self, address: str, body: Command) -> None:
         """A command of the composition root to one actor."""
         self.say((Draft(body, to=address),))

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import zmq
 
+from circus.arbiter.bereaved import survivors
 from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.keeper_watch import SILENCE, KeeperWatch
 from circus.arbiter.launches import Launches
@@ -43,6 +44,7 @@ from circus.bus.wire import OS_ERROR
 from circus.process import last_words
 from circus.process.link import Link
 from circus.process.lives import HOST_RESTART
+from circus.process.orphans import stop
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
 from circus.process.version import VERSION
@@ -71,6 +73,7 @@ class Wiring:
     umask: int | None = None
     no_new_privs: bool = False
     watchdog: int = SILENCE
+    orphans: str = "leave"
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
     hands: Callable[[ReaperPort, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
@@ -174,7 +177,8 @@ def open_engine(wiring: Wiring) -> Engine:
             runtime=runtime, ledger=ledger, syncer=syncer, link=wiring.link, stream=stream,
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
-            durability=wiring.durability, found=past.last.seq if past.last else 0,
+            durability=wiring.durability, keeper_pid=wiring.keeper_pid,
+            stops_orphans=wiring.orphans == "stop", found=past.last.seq if past.last else 0,
             watch=KeeperWatch(runtime, wiring.link, wiring.keeper_pid, wiring.watchdog),
             snapshots=Snapshotting(ledger, directory, recalled.begun_at),
             complaints=recalled.complaints,
@@ -215,6 +219,8 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
         runtime.begin(drafts, HOST_RESTART)
     else:
         runtime.begin(drafts)
+        if anew and wiring.orphans == "stop":
+            _stop_survivors(parts)
     words = last_words.read(wiring.state_dir)
     if words:
         # What the keeper saw and did while no core was there: on record before it is forgotten.
@@ -223,6 +229,20 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
         ledger.sync(parts.clock.now())
         last_words.forget(wiring.state_dir)
     runtime.configure(wiring.configure, anew=anew)
+
+
+def _stop_survivors(parts: Parts) -> None:
+    """The daemon before us was killed, and nobody has stopped its workers: no slot may have two."""
+    found = survivors(parts.runtime.spawns, parts.projection)
+    if not found:
+        return
+
+    def tell(reports: Sequence[Sequence[object]]) -> None:
+        parts.runtime.reaper.hear(reports)
+        parts.runtime.pump()
+
+    parts.runtime.say((Draft(events.KeeperLost(0, tuple(one.pid for one in found))),))
+    stop(found, tell)
 
 
 def _settings(wiring: Wiring) -> dict[str, Any]:

@@ -92,6 +92,15 @@ class KeeperAnswered(Event):
 
 
 @body
+class KeeperLost(Event):
+    """The keeper is gone and has left these processes (pids) behind, which nobody else may reap.
+    What is proven to be ours is stopped, unless `orphans` says to leave it."""
+
+    pid: int
+    survivors: tuple[int, ...] = ()
+
+
+@body
 class KeeperReexeced(Event):
     """The keeper goes on as this version, in its process and with all that it held."""
 

@@ -28,6 +28,7 @@ CoreStopped = daemon_events.CoreStopped
 HostRestarted = daemon_events.HostRestarted
 KeeperAnswered = daemon_events.KeeperAnswered
 KeeperSilent = daemon_events.KeeperSilent
+KeeperLost = daemon_events.KeeperLost
 KeeperReexeced = daemon_events.KeeperReexeced
 KeeperReexecRefused = daemon_events.KeeperReexecRefused
 SignalReceived = daemon_events.SignalReceived

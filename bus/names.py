@@ -53,6 +53,7 @@ TAGS: Final[dict[str, type[Body]]] = {
     "keeper.silent/1": events.KeeperSilent,
     "keeper.answered/1": events.KeeperAnswered,
     "host.restarted/1": events.HostRestarted,
+    "keeper.lost/1": events.KeeperLost,
     "keeper.reexec/1": events.KeeperReexeced,
     "keeper.reexec_refused/1": events.KeeperReexecRefused,
     "signal.received/1": events.SignalReceived,

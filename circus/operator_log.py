@@ -33,6 +33,7 @@ NOTABLE: Final[Mapping[type[Body], tuple[str, str]]] = {
     events.CoreLost: (ERROR, "an earlier core ended unasked"),
     events.CoreHung: (ERROR, "an earlier core was silent for too long"),
     events.KeeperSilent: (ERROR, "the keeper does not answer"),
+    events.KeeperLost: (ERROR, "the keeper is gone"),
     events.KeeperReexeced: (INFO, "the keeper runs a newer version"),
     events.KeeperReexecRefused: (ERROR, "the keeper was not replaced"),
     events.KeeperAnswered: (WARNING, "the keeper answers again"),

@@ -105,7 +105,7 @@ class LinuxKernel:
 
     def __init__(self, spawner: Spawner | None = None) -> None:
         self._spawner = spawner or Spawner()
-        self._inodes = _release() >= PIDFD_INODES_SINCE
+        self._inodes = has_inodes()
         self._children_file = f"/proc/self/task/{os.getpid()}/children"
         self.epoll = select.epoll()
 
@@ -321,6 +321,11 @@ def _reap_orphan(pid: int) -> Orphan | None:
     if seen.si_code == linux.CLD_EXITED:
         return Orphan(pid, seen.si_status, None)
     return Orphan(pid, None, seen.si_status)
+
+
+def has_inodes() -> bool:
+    """Whether a pidfd's inode says which process it is."""
+    return _release() >= PIDFD_INODES_SINCE
 
 
 def _release() -> tuple[int, int]:

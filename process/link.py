@@ -70,6 +70,7 @@ REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "orphan": (int, OPTIONAL_INT, OPTIONAL_INT),
     "os_signal": (int,),
     "pong": (int,),
+    "lost": (int, int),
     "reexeced": (int, str),
     "reexec_refused": (int, str),
 }

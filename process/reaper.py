@@ -23,6 +23,7 @@ from circus.bus.events import (
     KeeperReexecRefused,
     OrphanReaped,
     ProcessExited,
+    ProcessLost,
     ProcessReaped,
     ProcessSignalled,
     ProcessSpawned,
@@ -37,6 +38,7 @@ from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import LOST, Lives, Settling, draft_about
 
 # With so many requests at hand the keeper begins while the rest is still being decided.
+STOPPED: Final = "its keeper was gone: it was stopped, and nobody could wait for it"
 CROWD: Final = 128
 
 
@@ -249,6 +251,10 @@ def _reexec_refused(hearing: Hearing, seq: int, reason: str) -> None:
     hearing.drafts.append(Draft(KeeperReexecRefused(reason), cause=seq))
 
 
+def _lost(hearing: Hearing, spawn_id: int, pid: int) -> None:
+    hearing.news(spawn_id, ProcessLost(pid, STOPPED), spawn_id)
+
+
 def _pong(hearing: Hearing, number: int) -> None:
     """It lives; nothing is on record about that."""
 
@@ -264,6 +270,7 @@ HEARD: Final[Mapping[str, Callable[..., None]]] = {
     "orphan": _orphan,
     "os_signal": _os_signal,
     "pong": _pong,
+    "lost": _lost,
     "reexeced": _reexeced,
     "reexec_refused": _reexec_refused,
 }

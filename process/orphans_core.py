@@ -1,0 +1,28 @@
+"""Room: process -- is the process behind a pid the one on record? Decided, never looked up.
+
+Knows:     nothing.
+Known by:  process.orphans, which looks.
+Never:     asks the kernel, reads a clock; believes a pid alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+# A start is noted once the spawn has returned; the kernel noted it earlier, in ticks of 10 ms.
+NOTED_WITHIN: Final = 5_000_000_000
+
+
+class Evidence(NamedTuple):
+    """What tells one process from all others of its boot: boot ns of its start, and the inode of
+    its pidfd, unique per boot where the kernel gives them (0: it does not)."""
+
+    started: int
+    inode: int
+
+
+def is_same(recorded: Evidence, seen: Evidence) -> bool:
+    """The inode decides where both have one; without it the start times must agree."""
+    if recorded.inode and seen.inode:
+        return recorded.inode == seen.inode
+    return 0 <= recorded.started - seen.started < NOTED_WITHIN

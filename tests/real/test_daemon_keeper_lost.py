@@ -1,0 +1,90 @@
+"""kill -9 of the keeper: what is proven ours is stopped, recorded, and never runs twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from circus.bus.record import fields_of
+from circus.process.orphans_core import NOTED_WITHIN, Evidence, is_same
+
+Launch = Callable[..., Any]
+
+CONFIG: Final = """
+[circus]
+loglevel = "error"
+orphans = "stop"
+
+[watcher.polite]
+cmd = "sleep 1000"
+numprocesses = 3
+
+[watcher.deaf]
+cmd = '''sh -c 'trap "" TERM; echo up > %(dir)s/up; while :; do sleep 0.1; done' '''
+graceful_timeout = 0.5
+"""
+
+
+def test_a_core_without_its_keeper_stops_what_is_proven_ours(
+    launch: Launch, tmp_path: Path, grown: Any, written: Any
+) -> None:
+    """By their plans: TERM, then SIGKILL when the grace is over; then it ends with 70."""
+    daemon = launch(CONFIG % {"dir": tmp_path}).start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "polite")
+    tale.next("watcher.started", "deaf")
+    written(tmp_path / "up")
+    core, pids = daemon.core_pid(), daemon.pids("polite") + daemon.pids("deaf")
+    os.kill(daemon.pid, signal.SIGKILL)
+    assert -signal.SIGKILL == daemon.wait()
+    for pid in (core, *pids):
+        grown.ended(pid)
+    records = daemon.judge()
+    (lost,) = [fields_of(r.body) for r in records if r.name == "keeper.lost"]
+    assert (daemon.pid, sorted(pids)) == (lost["pid"], sorted(lost["survivors"]))
+    signals = [fields_of(r.body)["signum"] for r in records if r.name == "process.signalled"]
+    assert {signal.SIGTERM: 4, signal.SIGKILL: 1} == {s: signals.count(s) for s in set(signals)}
+    daemon.start()
+    again = daemon.tale()
+    again.next("core.ready", where=lambda record: record.incarnation > 1)
+    again.next("process.spawned", "deaf", where=lambda record: record.incarnation > 1)
+    assert 0 == daemon.stop()
+
+
+def test_a_daemon_that_comes_back_stops_what_the_last_one_left(
+    launch: Launch, tmp_path: Path, grown: Any, written: Any
+) -> None:
+    """Keeper and core killed: nothing is started before the survivors are gone."""
+    daemon = launch(CONFIG % {"dir": tmp_path}).start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "deaf")
+    written(tmp_path / "up")
+    core, pids = daemon.core_pid(), daemon.pids("polite") + daemon.pids("deaf")
+    os.kill(daemon.pid, signal.SIGSTOP)
+    os.kill(core, signal.SIGKILL)
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait()
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    daemon.start()
+    again = daemon.tale()
+    lost = again.next("keeper.lost")
+    assert sorted(pids) == sorted(fields_of(lost.body)["survivors"])
+    again.next("reaper.reconciled", where=lambda record: record.incarnation > 1)
+    for pid in pids:
+        grown.ended(pid)
+    again.next("process.spawned", "deaf", where=lambda record: record.incarnation > 1)
+    assert 0 == daemon.stop()
+
+
+def test_a_pid_alone_proves_nothing() -> None:
+    """The pidfd's inode decides; without one the start must be the one that was noted."""
+    assert is_same(Evidence(5, 7), Evidence(0, 7))
+    assert not is_same(Evidence(5, 7), Evidence(5, 8))
+    assert is_same(Evidence(NOTED_WITHIN, 0), Evidence(1, 8))
+    assert not is_same(Evidence(NOTED_WITHIN, 7), Evidence(0, 0))
+    assert not is_same(Evidence(5, 0), Evidence(6, 0))
