@@ -321,9 +321,7 @@ class Engine:
         if self._code is not None or runtime.ended:
             _finish(self.parts, self.gateway, self._code or os.EX_OK)
         elif runtime.restarting is not None:
-            # Room for the next core, which the keeper starts at once.
-            _leave(self.parts, self.gateway, "restart")
-            raise Ended(os.EX_OK)
+            _make_room(self.parts, self.gateway)
 
 
 def _mourn(parts: Parts) -> None:
@@ -347,6 +345,12 @@ def _finish(parts: Parts, gateway: Gateway, code: int) -> None:
     parts.link.flush()
     parts.snapshots.finish()
     raise Ended(code)
+
+
+def _make_room(parts: Parts, gateway: Gateway) -> None:
+    """For the next core, which the keeper starts at once."""
+    _leave(parts, gateway, "restart")
+    raise Ended(os.EX_OK)
 
 
 def _leave(parts: Parts, gateway: Gateway, reason: str) -> None:

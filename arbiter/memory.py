@@ -7,7 +7,7 @@ Never:     opens a file, acts on what it knows.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from circus.arbiter import core as arbiter_core
 from circus.arbiter.outcomes import Outcomes
@@ -20,6 +20,8 @@ from circus.bus.record import Record
 from circus.bus.segments import CHAIN_START
 from circus.bus.values import ARBITER, Address, watcher_address
 from circus.watcher import core as watcher_core
+
+NOTED: Final = frozenset(Outcomes.watches)
 
 
 class Frame(Protocol):
@@ -55,10 +57,14 @@ class Memory:
     def believe(self, frame: Frame) -> None:
         """Fold the next decision of the ledger."""
         fold, observe, note = self.fold.fold, self.projection.observe, self.outcomes.observe
+        seen, noted = self.projection.watches, NOTED
         for record in records_of(frame.payload):
             fold(record)
-            observe(record)
-            note(record)
+            kind = type(record.body)
+            if kind in seen:
+                observe(record)
+            if kind in noted:
+                note(record)
         self.seq = frame.last_seq
         self.chain = frame.chain
 

@@ -10,7 +10,7 @@ ledger says. `status` uses Circus's words and one more: `failed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from circus.bus import commands, events
@@ -86,7 +86,7 @@ class Projection:
         }
 
     @property
-    def watches(self) -> Iterable[type[Body]]:
+    def watches(self) -> Collection[type[Body]]:
         """The kinds of records that change anything here."""
         return self._folds
 

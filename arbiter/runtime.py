@@ -124,7 +124,7 @@ class Runtime:
         self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
         self.switchboard.watch(self._restart, (events.CoreRestarting,))
-        self.restarting: events.CoreRestarting | None = None  # what this incarnation ends for
+        self.restarting: Record | None = None  # what this incarnation ends for
         # It is addressed to the arbiter; what the removed one has armed is over, as in recovery.
         self.switchboard.watch(past.timers.fold, (events.WatcherRemoved,))
         self._awake = False
@@ -267,8 +267,16 @@ class Runtime:
             self.say((Draft(held, to=ARBITER),))
 
     def _restart(self, record: Record) -> None:
+        """The keeper goes first: what starts the next core is the newer one."""
         assert isinstance(record.body, events.CoreRestarting), record
-        self.restarting = record.body
+        if record.body.keeper:
+            kinds = (events.KeeperReexeced, events.KeeperReexecRefused)
+            self.switchboard.watch(self._keeper_is_done, kinds)
+        else:
+            self.restarting = record
+
+    def _keeper_is_done(self, record: Record) -> None:
+        self.restarting = record
 
     def _asked_to_end(self, record: Record) -> None:
         """Asked again while the old stop is being told: this time it is meant for us."""

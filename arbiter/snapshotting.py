@@ -21,7 +21,7 @@ from circus.bus.clock import SystemClock
 from circus.bus.cursor_errors import CursorError
 from circus.bus.disk import RealDisk
 from circus.bus.past import Unfoldable
-from circus.bus.values import NS_PER_SECOND, Nanoseconds
+from circus.bus.values import NS_PER_SECOND, Moment, Nanoseconds
 from circus.process.fast_road import SpawnFailed
 from circus.process.keeper import python_argv
 from circus.process.launch import Launch
@@ -35,10 +35,12 @@ REST_FACTOR: Final = 10
 WORTH_AN_END: Final = 1_000
 
 
-class Head(Protocol):
-    """Where the ledger stands."""
+class Written(Protocol):
+    """The ledger: where it stands, and a way to begin a new segment."""
 
     head: int
+
+    def cut(self, now: Moment, /) -> None: ...
 
 
 Start = Callable[[str], int]
@@ -52,7 +54,7 @@ class Snapshotting:
     )  # fmt: skip
 
     def __init__(
-        self, ledger: Head, directory: str, taken: int, start: Start | None = None
+        self, ledger: Written, directory: str, taken: int, start: Start | None = None
     ) -> None:
         self._ledger = ledger
         self._directory = directory
@@ -84,6 +86,8 @@ class Snapshotting:
             return False
         self._begun, self._not_before = boot, boot + REST_NS
         self._head = self._ledger.head
+        # A start verifies the newest segment as a whole: what the snapshot has stays out of it.
+        self._ledger.cut(SystemClock().now())
         try:
             self._pidfd = os.pidfd_open(self._start(self._directory))
         except (SpawnFailed, OSError):

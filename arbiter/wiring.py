@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -187,9 +188,17 @@ def open_engine(wiring: Wiring) -> Engine:
     switchboard = runtime.switchboard
     switchboard.watch(projection.observe, projection.watches)
     switchboard.watch(outcomes.observe, outcomes.watches)
+    switchboard.watch(partial(_replace_keeper, wiring.link), (events.CoreRestarting,))
     switchboard.observers += wiring.observers
     _begin(engine, wiring, seed, before=before, anew=anew)
     return engine
+
+
+def _replace_keeper(link: Link, record: Record) -> None:
+    """Of an `upgrade` the keeper is told at once; its answer lets the core go (arbiter.runtime)."""
+    assert isinstance(record.body, events.CoreRestarting), record
+    if record.body.keeper:
+        link.send([("reexec", record.cause, "")])
 
 
 def is_later(pid: int, last: Record | None) -> bool:

@@ -29,6 +29,8 @@ from circus.bus.segments import (
     SegmentHeader,
     decode_header,
     encode_header,
+    hop,
+    scan,
     scan_segment,
     segment_name,
 )
@@ -216,6 +218,10 @@ def items(files: Files, log_id: bytes, after: int) -> Iterator[Item]:
         until = segments[at + 1].first_seq if at + 1 < len(segments) else segment.next_seq
         if until <= after + 1 and at + 1 < len(segments):
             continue
+        if segment.surveyed and not segment.holes and segment.first_seq <= after < segment.next_seq:
+            yield from _from_within(files, segment, after, until)
+            chain = segment.chain
+            continue
         raw = read_whole(files.disk, files.path(segment))
         expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
         again = Segment(segment.first_seq, segment.previous_chain, CHAIN_START, segment.first_seq)
@@ -226,6 +232,20 @@ def items(files: Files, log_id: bytes, after: int) -> Iterator[Item]:
         chain = None if again.holes else again.chain
         if not segment.surveyed:
             _learn(segment, again)
+
+
+def _from_within(files: Files, segment: Segment, after: int, until: int) -> Iterator[Item]:
+    """The same of a segment that has been verified: from the mark before `after` on."""
+    start = segment.before(after + 1)
+    raw = files.read(segment, start, segment.end - start)
+    first = hop(raw, 0)
+    if first is None:
+        return
+    for item in scan(raw, 0, seq=first[0], chain=None, until=until):
+        if isinstance(item, Hole):
+            yield item._replace(offset=start + item.offset, resume=start + item.resume)
+        elif item.last_seq > after:
+            yield item
 
 
 def _locate(

@@ -16,6 +16,7 @@ from bench.items import (
     memory,
     prices,
     reaction,
+    recovery,
     round_trip,
     stop,
     stream,
@@ -27,5 +28,5 @@ ALL: Final[tuple[Item, ...]] = (
     *cold_start.ITEMS, *imports.ITEMS, *reaction.ITEMS, *anatomy.ITEMS,
     *mass_death.ITEMS, *churn.ITEMS, *idle.ITEMS, *stop.ITEMS, *round_trip.ITEMS,
     *ctl_status.ITEMS, *switchboard.ITEMS, *stream.ITEMS, *ledger.ITEMS,
-    *memory.ITEMS, *prices.ITEMS,
+    *recovery.ITEMS, *memory.ITEMS, *prices.ITEMS,
 )  # fmt: skip

@@ -21,7 +21,7 @@ ASKING: Final = (
     Mutant(
         "dedupe_forgotten_on_recovery", MEMORY,
         "a core that comes back does not know the ids of the commands before it",
-        "            note(record)\n", "",
+        "            if kind in noted:\n", "            if kind in ():\n",
         ("I-CMD1", "I-IDEM"),
     ),
     Mutant(

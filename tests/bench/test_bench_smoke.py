@@ -16,7 +16,7 @@ DEADLINE_SECONDS: Final = 90
 ITEMS: Final = (
     "cold_start", "cold_start_one", "imports", "reaction_10", "reaction_500", "anatomy",
     "mass_death", "churn", "idle", "stop", "round_trip", "ctl_status", "switchboard",
-    "stream", "ledger", "memory", "spawn_price", "input_price",
+    "stream", "ledger", "recovery", "memory", "spawn_price", "input_price",
 )  # fmt: skip
 
 

@@ -65,3 +65,20 @@ def test_restart_core_from_the_command_line(launch: Launch) -> None:
     assert before == daemon.pids("one")
     assert 0 == daemon.stop()
     daemon.judge()
+
+
+def test_upgrade_replaces_core_and_keeper_under_running_workers(launch: Launch) -> None:
+    """The keeper keeps its pid and its children; that it is another one now is on record."""
+    daemon = launch('[watcher.one]\ncmd = "sleep 1000"\nnumprocesses = 2\n').start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "one")
+    before = daemon.pids("one")
+    assert "ok" == daemon.ask("upgrade")["status"]
+    tale.next("core.restarting")
+    tale.next("keeper.reexec")
+    assert before == daemon.pids("one")
+    daemon.do("incr", name="one")
+    assert 3 == len(daemon.pids("one"))
+    assert 0 == daemon.stop()
+    daemon.judge()
