@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -165,3 +166,45 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, 0)
     except ChildProcessError:
         return  # Not ours, or reaped already.
+
+
+@pytest.fixture(autouse=True)
+def _both_readers_agree(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever ledger a test leaves, a reader written from the text alone reads the same in it.
+
+    Only where ours finds no damage: tests that spoil bytes compare what they expect themselves.
+    """
+    top = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if top is None:
+        return
+    from circus.bus.disk import RealDisk
+    from circus.bus.segments import UnknownFormat
+    from circus.replay.verify import verify
+
+    for directory in sorted({path.parent for path in top.rglob("*.evl")}):
+        try:
+            verdict = verify(RealDisk(), str(directory))
+        except (OSError, UnknownFormat):
+            continue
+        if not verdict.damage and verdict.torn is None:
+            try:
+                second = load_second_reader().read_ledger(directory)
+            except (ValueError, TypeError):
+                continue  # Payloads that are no records: a test of bytes.
+            read = (len(second), sum(len(records) for _, records in second))
+            records = verdict.head.seq - verdict.first_seq + 1
+            assert (verdict.frames, records) == read, directory
+
+
+@cache
+def load_second_reader() -> ModuleType:
+    """tests/bus/second_reader.py, which imports nothing of ours."""
+    spec = importlib.util.spec_from_file_location(
+        "second_reader_of_all", Path(__file__).parent / "bus" / "second_reader.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
