@@ -15,7 +15,7 @@ run: install  ## circusd on examples/hello.toml and its live event stream, until
 	@tools/run examples/hello.toml
 
 test: install  ## lint, types, a million fresh steps and all tests; ends with pytest's summary line
-	@$(PYTHON) tools/check.py lint types cores sim tests
+	@$(PYTHON) tools/check.py lint types cores sim campaign tests
 
 lint: install  ## ruff, import-linter, codespell, mypy and pyright
 	@$(PYTHON) tools/check.py lint types

@@ -79,13 +79,15 @@ class Supervised:
     """One circusd on a state directory of its own."""
 
     def __init__(
-        self, stage: Stage, config: str, *, name: str = "state", files: int | None = None
-    ) -> None:
+        self, stage: Stage, config: str, *, name: str = "state", files: int | None = None,
+        group: Path | None = None,
+    ) -> None:  # fmt: skip
         self.state = stage.folder / name
         self.config = stage.folder / f"{name}.toml"
         self.config.write_text(config, encoding="utf-8")
         self.log = stage.folder / f"{name}.log"
-        self._files = files  # the most descriptors that it may have
+        self._before = [f"ulimit -n {files}"] if files is not None else []
+        self._before += [f"echo $$ > {group}/cgroup.procs"] if group is not None else []
         self.popen: subprocess.Popen[bytes] | None = None
         self._ear: Ear | None = None
 
@@ -102,8 +104,9 @@ class Supervised:
             sys.executable, "-m", "circus.start", "--state-dir", str(self.state), *extra,
             str(self.config),
         ]  # fmt: skip
-        if self._files is not None:
-            command = ["sh", "-c", f'ulimit -n {self._files} && exec "$@"', "sh", *command]
+        if self._before:
+            first = " && ".join([*self._before, 'exec "$@"'])
+            command = ["sh", "-c", first, "sh", *command]
         with self.log.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -115,7 +115,10 @@ def _one(
     return Told(spawn_id, watcher, pid, started, at, None, None, spawn_id in asked, lost=True)
 
 
-def compare(truth: Sequence[Life], record: Sequence[Told], killed: Iterable[int] = ()) -> list[str]:
+def compare(
+    truth: Sequence[Life], record: Sequence[Told], killed: Iterable[int] = (), *,
+    may_lose: bool = False,
+) -> list[str]:  # fmt: skip
     """Everything that differs, as sentences. `killed`: pids to which the campaign itself sent KILL.
 
     A pid has a new owner only after the end of the one before was seen: that tells them apart.
@@ -132,8 +135,12 @@ def compare(truth: Sequence[Life], record: Sequence[Told], killed: Iterable[int]
             wrongs.append(f"lived without a record of its own: {life}")
             continue
         matched.add(owner.spawn_id)
-        wrongs += _judge(life, owner, ours)
-    silent = [one for one in record if one.spawn_id not in matched and not _was_ended(one, ours)]
+        if not (may_lose and owner.lost):  # its keeper was killed, and that is on record
+            wrongs += _judge(life, owner, ours)
+    silent = [
+        one for one in record
+        if one.spawn_id not in matched and not _was_ended(one, ours) and not (may_lose and one.lost)
+    ]  # fmt: skip
     return [*wrongs, *(f"on record, but never lived: {one}" for one in silent)]
 
 

@@ -21,6 +21,9 @@ ROOT: Final = Path(__file__).parent.parent
 SIM_STEPS: Final = "1000000"
 SIM_SECONDS: Final = "300"
 
+# The rows that need no privileges, for a short while; all of them are `make campaign`.
+CAMPAIGN: Final = {"ONLY": "F1,F4,F5,F9,F10,F11,F15,F17,F18", "SECONDS": "100"}
+
 PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "lint": (
         ("ruff", "check", "--quiet", "."),
@@ -59,6 +62,7 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
             "2",
         ),
     ),
+    "campaign": (("python", "-m", "campaign"),),
     "tests": (("pytest", "-q", "-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term"),),
 }
 
@@ -83,7 +87,8 @@ def passes(part: str, command: tuple[str, ...]) -> bool:
     if part == "tests":
         print(f"{part}: {shown}", flush=True)
     started = time.monotonic()
-    code = subprocess.call([str(BIN / command[0]), *command[1:]], cwd=ROOT)
+    environ = {**os.environ, **CAMPAIGN} if part == "campaign" else None
+    code = subprocess.call([str(BIN / command[0]), *command[1:]], cwd=ROOT, env=environ)
     if part != "tests":
         outcome = "ok" if code == 0 else f"FAILED ({code})"
         print(f"{part}: {shown}: {outcome} in {time.monotonic() - started:.1f} s", flush=True)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from campaign.rows import clients, kills, races, record, workers, worlds
+from campaign.rows import clients, keepers, kills, races, record, workers, worlds
 from campaign.stage import Row
 
 ALL: Final[tuple[Row, ...]] = (
     Row(
         "F1", "kill -9 of a random actor under churn of 50", "kills", 300, 10_000,
         "0 lost, duplicated or wrong exits; nobody else dies", kills.f1, 4,
+    ),
+    Row(
+        "F2", "kill -9 of the keeper", "kills", 20, 500,
+        "the core ends; every process is accounted for by the next circusd", keepers.f2,
     ),
     Row(
         "F4", "the end at each interface call of recorded scenarios (simulated)", "ends", 20_000,
@@ -47,6 +51,11 @@ ALL: Final[tuple[Row, ...]] = (
         "no restart storm, no early KILL: every invariant of durations", worlds.f11, 0.5,
     ),
     Row(
+        "F12", "a fork bomb in a cgroup of 80 processes: spawns fail", "bombs", 20, 500,
+        "others are not affected, nothing leaks, afterwards all is as before", keepers.f12,
+        root=True,
+    ),
+    Row(
         "F13", "256 descriptors, and clients that leak connections", "leaks", 10, 200,
         "another user: no effect; the same: no worker and no status is lost", clients.f13,
         root=True,
@@ -58,6 +67,10 @@ ALL: Final[tuple[Row, ...]] = (
     Row(
         "F15", "a zoo: ignores TERM, stops itself, double-forks, is traced, floods …", "visits",
         5, 500, "stopped in time, nothing left, the quick ones exact", workers.f15, 2,
+    ),
+    Row(
+        "F16", "STOP to core and keeper (up to 1 s; at night up to 2 min)", "stops", 100, 1_000,
+        "slow is not dead; what hangs is replaced once; nothing is lost", keepers.f16,
     ),
     Row(
         "F17", "several circusd on one state directory", "races", 100, 1_000,

@@ -55,7 +55,7 @@ def f1(stage: Stage) -> None:
         )
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
     records = judged(stage, daemon.state)
-    judge_lives(stage, records, ["churn"], truth, killed)
+    judge_lives(stage, records, ["churn"], truth, killed=killed)
     stage.figures["cores killed"] = str(cores)
     stage.figures["ready p50/p99"] = f"{percentile(late, 0.5):.0f}/{percentile(late, 0.99):.0f} ms"
 
