@@ -15,6 +15,7 @@ from campaign.stage import Stage
 from campaign.truth import compare, lives, told
 from circus.bus.record import Record
 
+CHURNING: Final = "churn"  # the watcher whose workers write the truth
 LAWS: Final = Path(__file__).parent.parent / "tests" / "real" / "laws.py"
 
 
@@ -40,11 +41,11 @@ def judged(stage: Stage, state_dir: Path) -> list[Record]:
 
 
 def judge_lives(
-    stage: Stage, records: list[Record], watchers: list[str], truth: Path, *,
+    stage: Stage, records: list[Record], truth: Path, *,
     killed: set[int] | None = None, may_lose: bool = False,
 ) -> None:  # fmt: skip
     """What the workers wrote against what the ledger says; the counts are figures."""
-    written, on_record = lives(truth), told(records, watchers)
+    written, on_record = lives(truth), told(records, [CHURNING])
     stage.expect_none(compare(written, on_record, killed or (), may_lose=may_lose))
     stage.figures["lives"] = f"{len(on_record):,}"
     stage.figures["records"] = f"{len(records):,}"

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -173,7 +173,7 @@ class Supervised:
 
 
 @contextmanager
-def running(stage: Stage, config: str, **more: Any) -> Iterator[Supervised]:
+def running(stage: Stage, config: str, **more: Any) -> Generator[Supervised]:
     """Started and ready; ended whatever happens; what it said is shown after a wrong."""
     one = Supervised(stage, config, **more)
     try:

@@ -99,7 +99,7 @@ def f8(stage: Stage) -> None:
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
     context.destroy(0)
     records = judged(stage, daemon.state)
-    judge_lives(stage, records, ["churn"], truth)
+    judge_lives(stage, records, truth)
     mark = _mark(records)
     want = f"end {mark} {mark} 0"
     for lines in heard:
@@ -209,7 +209,7 @@ def f9(stage: Stage) -> None:
             reader.join()
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
     records = judged(stage, daemon.state)
-    judge_lives(stage, records, ["churn"], truth)
+    judge_lives(stage, records, truth)
     digest, mark = 0, _mark(records)
     for record in records[:mark]:
         text = f"{record.seq} {record.name} {record.actor} {sorted(fields_of(record.body))}"
@@ -340,7 +340,7 @@ def f13(stage: Stage) -> None:
             stage.did()
         stage.expect(state_of(calm) in {"S", "R"}, "a worker died of it")
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), ["churn"], truth)
+    judge_lives(stage, judged(stage, daemon.state), truth)
     stage.figures |= {
         "cores lost": str(deaths),
         "answered again within": f"{max(late, default=0):.1f} s",

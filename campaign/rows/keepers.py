@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -118,7 +118,7 @@ GROUPS: Final = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
 
 
 @contextmanager
-def _limited(most: int) -> Iterator[Path]:
+def _limited(most: int) -> Generator[Path]:
     """A cgroup in which there can be so many processes."""
     root = next((one for one in GROUPS if (one / "cgroup.procs").exists()), None)
     if root is None or os.geteuid() != 0:
@@ -163,7 +163,7 @@ def f12(stage: Stage) -> None:
         grown = len(os.listdir(f"/proc/{daemon.pid}/fd")) - files
         stage.expect(grown < 2 * CALM + 10, f"the keeper has {grown} descriptors more")
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), ["churn"], truth)
+    judge_lives(stage, judged(stage, daemon.state), truth)
     stage.figures["spawns that failed"] = str(refused)
 
 
@@ -198,5 +198,5 @@ def f16(stage: Stage) -> None:
             stage.did()
         stage.expect(calm == sorted(daemon.pids("calm")), "workers are others now")
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), ["churn"], truth)
+    judge_lives(stage, judged(stage, daemon.state), truth)
     stage.figures["the longest stop"] = f"{longest:.1f} s"

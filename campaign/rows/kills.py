@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from campaign.judge import judge_lives, judged
-from campaign.stage import NS, Stage, percentile
+from campaign.stage import NS, Stage, boot_ns, percentile
 from campaign.supervised import Supervised, kill, running, until
 from campaign.truth import worker
 
 WORKERS: Final = 50
 CALM: Final = 3
-CORES: Final = 0.85
+CORES: Final = 0.80
+UPGRADES: Final = 0.05  # the keeper replaces itself in place, and then the core is replaced
 IMPATIENT: Final = 0.05  # of the cores are struck before they are ready
 
 CONFIG: Final = """
@@ -37,14 +38,20 @@ def f1(stage: Stage) -> None:
     config = CONFIG.format(worker=worker(stage.folder), truth=truth, workers=WORKERS, calm=CALM)
     killed: set[int] = set()
     late: list[float] = []
-    cores = 0
+    cores = upgrades = 0
     with running(stage, config) as daemon:
         until(lambda: len(daemon.pids("calm")) == CALM, "the calm workers did not start")
         calm = sorted(daemon.pids("calm"))
         patient = True
         while stage.going():
             stage.pause(0, 0.03)
-            if stage.dice.random() < CORES:
+            how = stage.dice.random()
+            if how < UPGRADES:
+                at = boot_ns()
+                daemon.call("upgrade")
+                daemon.ear.wait_ready(at)
+                upgrades, patient = upgrades + 1, True
+            elif how < UPGRADES + CORES:
                 cores += 1
                 patient = _strike(stage, daemon, late if patient else [])
             else:
@@ -55,8 +62,8 @@ def f1(stage: Stage) -> None:
         )
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
     records = judged(stage, daemon.state)
-    judge_lives(stage, records, ["churn"], truth, killed=killed)
-    stage.figures["cores killed"] = str(cores)
+    judge_lives(stage, records, truth, killed=killed)
+    stage.figures |= {"cores killed": str(cores), "upgrades": str(upgrades)}
     stage.figures["ready p50/p99"] = f"{percentile(late, 0.5):.0f}/{percentile(late, 0.99):.0f} ms"
 
 

@@ -76,7 +76,7 @@ def _churn(stage: Stage) -> None:
             time.sleep(0.1)
         stage.expect(daemon.stop() == 0, "circusd did not end with 0")
     records = judged(stage, daemon.state)
-    judge_lives(stage, records, ["churn"], truth)
+    judge_lives(stage, records, truth)
     pids = {record.body.pid for record in records if isinstance(record.body, events.ProcessSpawned)}
     stage.figures["different pids"] = str(len(pids))
 
@@ -128,7 +128,7 @@ ZOO: Final = """
 [circus]
 loglevel = "error"
 {cages}
-[watcher.short]
+[watcher.churn]
 cmd = "{worker} {truth} $(circus.wid) 0"
 numprocesses = 10
 backoff = 0
@@ -192,7 +192,7 @@ def _visit(stage: Stage, folder: Path) -> None:
     stage.figures["descendants"] = str(len(below))
     stage.figures["gone away by setsid"] = str(len(left) - len(theirs))
     stage.expect(not theirs, f"{len(theirs)} processes are left of the zoo: {theirs[:5]}")
-    judge_lives(stage, judged(stage, daemon.state), ["short"], truth)
+    judge_lives(stage, judged(stage, daemon.state), truth)
 
 
 def _annoy(stage: Stage, daemon: Supervised, folder: Path) -> None:
