@@ -106,7 +106,7 @@ def edit(world: World, chance: Dice) -> None:
 
 
 # What somebody who has just asked for something else asks of the same watcher.
-HASTE: Final = 0.4
+HASTE: Final = 0.5
 IN_VAIN_MAX: Final = 4
 SECOND_THOUGHTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("rm", {}), ("stop", {}),
@@ -116,7 +116,7 @@ REMOVALS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rm", {"nostop": True}), ("rm", {"nostop": True}), ("start", {}),
 )  # fmt: skip
 IMPATIENT: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
-    "restart": REMOVALS,
+    "restart": REMOVALS[:2],
     "rm": REMOVALS,
     "stop": (*REMOVALS, ("set", {"options": {"graceful_timeout": 0}})),
     "kill": (("stop", {}), ("stop", {}), ("restart", {}), ("kill", {"graceful_timeout": 0})),
@@ -200,6 +200,7 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("start", {"name": _name}),
     ("stop", {"name": _name}),
     ("restart", {"name": _name}),
+    ("restart", {"name": _name}),
     ("reload", {"name": _name, "graceful": _flag, "sequential": _flag}),
     ("start", {}),
     ("stop", {}),
@@ -210,6 +211,7 @@ WISHES: Final[tuple[tuple[str, Draws], ...]] = (
     ("set", {"name": _name, "options": _changes}),
     ("signal", {"name": _name, "signum": _signum, "recursive": _flag, "pid": _pid}),
     ("kill", {"name": _name, "graceful_timeout": _patience, "pid": _pid}),
+    ("kill", {"name": _name, "graceful_timeout": _patience}),
     ("manage", {"name": _name}),
     ("retry", {"name": _name}),
     ("set", {"name": _single, "options": _two}),
