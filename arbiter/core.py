@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from circus.arbiter.differences import difference, is_fixed
 from circus.arbiter.fold import WARMUP, evolve, initial, job_of, removals_of
 from circus.arbiter.refusals import refusal_of
-from circus.arbiter.state import Entry, Job, Phase, State
+from circus.arbiter.state import Job, Phase, State
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.chance import Chance
 from circus.bus.digest import spec_digest
 from circus.bus.record import Body, Command, Draft, Record
-from circus.bus.spec import OPTIONS, Change, from_data
-from circus.bus.values import ARBITER, CLOCK, EFFECTS_PER_DECISION_MAX, NS_PER_SECOND
+from circus.bus.spec import from_data
+from circus.bus.values import ARBITER, CLOCK, CORE, EFFECTS_PER_DECISION_MAX, NS_PER_SECOND
 
 __all__ = ["State", "decide", "evolve", "initial", "resume"]
 
@@ -61,14 +62,20 @@ def _answer(record: Record, body: Body) -> Draft:
 
 def _configure(state: State, record: Record, body: c.ArbiterConfigure) -> Drafts:
     wanted = {str(spec["name"]).lower(): spec for spec in body.watchers}
-    added = [key for key in wanted if key not in state.entries]
-    removed = [k for k, entry in state.entries.items() if k not in wanted and not entry.leaving]
-    changed = {k: diff for k in wanted if (diff := _difference(state.entries.get(k), wanted[k]))}
+    # At a start only what has changed in the file counts; what was added or removed by command
+    # since stays so. Whoever asks for the file gets the file.
+    kept = state.listed if record.actor == CORE else None
+    added = [k for k in wanted if k not in state.entries and (kept is None or k not in kept)]
+    removed = [
+        k for k, entry in state.entries.items()
+        if k not in wanted and not entry.leaving and (kept is None or k in kept)
+    ]  # fmt: skip
+    changed = {k: diff for k in wanted if (diff := difference(state.entries.get(k), wanted[k]))}
     drafts = [_answer(record, e.CommandAccepted(record.seq))]
     configured = {key: tuple(diff) for key, diff in changed.items()}
     facts = e.ArbiterConfigured(tuple(added), tuple(removed), configured, body.digest)
     # The note has what the fold has to know: settings, and the new specs of those that stay.
-    stay = tuple(wanted[key] for key, diff in changed.items() if not _is_fixed(diff))
+    stay = tuple(wanted[key] for key, diff in changed.items() if not is_fixed(diff))
     note = c.ArbiterConfigure(stay, body.settings, body.digest, body.source)
     drafts += [Draft(note, ARBITER), Draft(facts)]
     births = sorted(added, key=lambda key: -int(wanted[key]["priority"]))
@@ -90,35 +97,22 @@ def _autostarting(state: State, wanted: Mapping[str, Any], changed: Mapping[str,
         return []
     return [
         key for key, entry in state.entries.items()
-        if key in wanted and wanted[key]["autostart"] and not entry.halted
-        and not _is_fixed(changed.get(key, {}))
+        if (key in wanted or key not in state.listed)
+        and wanted.get(key, entry.spec)["autostart"] and not entry.halted and not entry.leaving
+        and not is_fixed(changed.get(key, {}))
     ]  # fmt: skip
 
 
 def _ranked(state: State, wanted: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
     order = {key: index for index, key in enumerate(wanted)}
-    return sorted(keys, key=lambda key: (-int(wanted[key]["priority"]), order[key]))
-
-
-def _difference(entry: Entry | None, spec: Mapping[str, Any]) -> dict[str, Any]:
-    if entry is None or entry.leaving:
-        return {}
-    old = entry.spec
-    return {k: v for k, v in spec.items() if k in OPTIONS and _listed(old.get(k)) != _listed(v)}
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _is_fixed(diff: Mapping[str, Any]) -> bool:
-    return any(OPTIONS[name].metadata["change"] is Change.FIXED for name in diff)
+    specs = {key: wanted[key] if key in wanted else state.entries[key].spec for key in keys}
+    return sorted(specs, key=lambda k: (-int(specs[k]["priority"]), order.get(k, len(order))))
 
 
 def _change(
     state: State, job: int, key: str, spec: Mapping[str, Any], diff: Mapping[str, Any]
 ) -> Drafts:
-    if not _is_fixed(diff):
+    if not is_fixed(diff):
         return [_child(state, job, key, c.WatcherSet(diff))]
     start = bool(spec["autostart"]) and not state.entries[key].halted
     return [

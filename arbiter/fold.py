@@ -111,6 +111,9 @@ def _moves(state: State, body: Body) -> bool:
 def _configured(state: State, record: Record, body: Any) -> None:
     if not _moves(state, body):
         return
+    for key in body.removed:
+        state.listed.pop(key, None)
+    state.listed.update(dict.fromkeys(body.added))
     job = state.jobs.get(record.cause)
     if job is not None:
         job.configures = True

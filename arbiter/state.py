@@ -105,3 +105,4 @@ class State:
     warmup_delay: int = 0
     warmup: int = 0  # seq of the arming in force
     source: str = "file"
+    listed: dict[str, None] = field(factory=dict)  # what the file has had, whatever became of it
