@@ -88,3 +88,17 @@ def test_a_pid_alone_proves_nothing() -> None:
     assert is_same(Evidence(NOTED_WITHIN, 0), Evidence(1, 8))
     assert not is_same(Evidence(NOTED_WITHIN, 7), Evidence(0, 0))
     assert not is_same(Evidence(5, 0), Evidence(6, 0))
+
+
+def test_an_upgrade_replaces_core_and_keeper_under_running_workers(launch: Launch) -> None:
+    """The same keeper's pid, another core, the same workers, and it is on record."""
+    daemon = launch('[watcher.calm]\ncmd = "sleep 1000"\nnumprocesses = 3\n').start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    tale.next("watcher.started", "calm")
+    pids, core = daemon.pids("calm"), daemon.core_pid()
+    daemon.ask("upgrade")
+    tale.next("keeper.reexec")
+    assert pids == daemon.pids("calm")
+    assert core != daemon.core_pid()
+    assert 0 == daemon.stop()
