@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -52,14 +53,17 @@ class _Daemon:
         """The next `core.ready`, waited for; remembers which core it is."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
-            for frame in self._reader.frames():
-                for record in records_of(frame.payload):
-                    if isinstance(record.body, CoreStarted):
-                        self._core = record.body.pid
-                    elif isinstance(record.body, CoreReady):
-                        return record
+            for record in self._news():
+                if isinstance(record.body, CoreStarted):
+                    self._core = record.body.pid
+                elif isinstance(record.body, CoreReady):
+                    return record
             time.sleep(POLL_SECONDS)
         raise AssertionError("cannot measure: no core was ready")
+
+    def _news(self) -> Iterator[Record]:
+        for frame in self._reader.frames():
+            yield from records_of(frame.payload)
 
     def strike(self) -> float:
         """ms from SIGKILL to the core until the record says that the next one is ready."""

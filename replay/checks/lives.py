@@ -18,17 +18,7 @@ from circus.bus.spec import OPTIONS, Change
 from circus.bus.values import NS_PER_SECOND
 from circus.replay.checks.checkers import ENDS, OUTCOMES, Checker, Truth
 from circus.replay.checks.truth import (
-    CoreLost,
-    Fact,
-    Forked,
-    KeeperLost,
-    Misused,
-    Noted,
-    Obeyed,
-    OrphanReaped,
-    Reaped,
-    Settled,
-    Told,
+    CoreLost, Fact, Forked, KeeperLost, Misused, Noted, Obeyed, OrphanReaped, Reaped, Settled, Told,
 )  # fmt: skip
 from circus.replay.checks.witness import Watched
 
