@@ -18,7 +18,17 @@ from circus.bus.spec import OPTIONS, Change
 from circus.bus.values import NS_PER_SECOND
 from circus.replay.checks.checkers import ENDS, OUTCOMES, Checker, Truth
 from circus.replay.checks.truth import (
-    CoreLost, Fact, Forked, KeeperLost, Misused, Noted, Obeyed, OrphanReaped, Reaped, Settled, Told,
+    CoreLost,
+    Fact,
+    Forked,
+    KeeperLost,
+    Misused,
+    Noted,
+    Obeyed,
+    OrphanReaped,
+    Reaped,
+    Settled,
+    Told,
 )  # fmt: skip
 from circus.replay.checks.witness import Watched
 
@@ -102,10 +112,7 @@ class Max(Checker):
             overlap.rolling.add(record.seq)
 
     def _grow_old(self, address: str) -> None:
-        present = self.truth.watchers.present(address)
-        overlap = self._overlap(address)
-        overlap.old &= present
-        overlap.old |= present
+        self._overlap(address).old = self.truth.watchers.present(address)
 
     def _overlap(self, address: str) -> Overlap:
         return self._overlaps.setdefault(address, Overlap())
