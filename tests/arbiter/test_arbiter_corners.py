@@ -34,6 +34,19 @@ def refused_of(daemon: Daemon) -> e.CommandRefused:
     return body
 
 
+def test_a_core_that_was_asked_to_begin_anew_is_told_done_by_the_next() -> None:
+    """The job is open when this incarnation ends; the one that resumes from its fold ends it."""
+    daemon = configured(spec("a"))
+    command = daemon.tell(c.CoreRestart(keeper=True))
+    (asked,) = [r.body for r in daemon.said if isinstance(r.body, e.CoreRestarting)]
+    assert e.CoreRestarting(keeper=True) == asked
+    assert command not in daemon.finished
+    (told,) = core.resume(daemon.state)
+    assert e.CommandFinished(command) == told.body
+    assert ("client", "x") == (told.to, told.id)
+    daemon.check_fold()
+
+
 def test_a_core_that_comes_back_has_nothing_to_ask_for() -> None:
     """Open jobs wait for answers and timers, which are records and come again."""
     daemon = configured(spec("a"))

