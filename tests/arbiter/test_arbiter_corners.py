@@ -289,6 +289,7 @@ def test_a_command_past_its_deadline_has_no_effect() -> None:
     [
         Draft(e.CommandFinished(4711)),
         Draft(e.ArbiterStarted(), id="4711"),
+        Draft(e.CoreRestarting()),
         Draft(c.ArbiterConfigure((spec("nobody"),), {}, "d"), "arbiter"),
         Draft(c.WatcherStop(), "watcher:nobody#9", "nobody", id="4711"),
         Draft(c.Continue(), "arbiter", id="4711:1:done"),
