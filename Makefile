@@ -14,7 +14,7 @@ install:  ## the virtual environment in .venv, once per pyproject.toml
 run: install  ## circusd on examples/hello.toml and its live event stream, until Ctrl-C
 	@tools/run examples/hello.toml
 
-test: install  ## lint, types, a million fresh steps and all tests; ends with pytest's summary line
+test: install  ## lint, types, a short simulation, a short fault campaign and all tests; ends with pytest's summary line
 	@$(PYTHON) tools/check.py lint types cores sim campaign tests
 
 lint: install  ## ruff, import-linter, codespell, mypy and pyright

