@@ -152,15 +152,17 @@ def test_the_kit_for_users_is_found_by_pytest(built: Built, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("program", "option", "said"),
-    [("circusd", "--version", circus.__version__), ("circusctl", "--help", "Usage")],
+    [
+        ("circusd", "--version", circus.__version__),
+        ("circusctl", "--help", "Usage"),
+        ("circus-replay", "--help", "verify"),
+    ],
 )
 def test_the_programs_are_installed_and_answer(
     built: Built, tmp_path: Path, program: str, option: str, said: str
 ) -> None:
     """
-    Both console scripts run in the fresh environment.
+    All console scripts run in the fresh environment.
     """
-    if not (ROOT / "circus" / f"{program}.py").exists():
-        pytest.skip(f"circus/{program}.py is not there")
     output = run(built.python.with_name(program), option, cwd=tmp_path)
     assert said.lower() in output.lower()
