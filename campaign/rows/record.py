@@ -143,7 +143,8 @@ def cut(stage: Stage, pair: Pair, folder: Path) -> None:
     ])  # fmt: skip
     hurt = second[:length] + tail
     # Padding is zeros, too: a tail of zeros may complete a frame.
-    same = next((at for at in range(min(len(hurt), len(second))) if hurt[at] != second[at]), length)
+    both = min(len(hurt), len(second))
+    same = next((at for at in range(both) if hurt[at] != second[at]), both)
     wanted = [*pair.payloads[0], *_prefix(pair.payloads[1], same)]
     _write(folder, pair, first, hurt)
     ledger = _opened(folder, Sick())
