@@ -19,6 +19,7 @@ FOLD: Final = "circus.watcher.fold"
 CORE: Final = "circus.watcher.core"
 STATE: Final = "circus.watcher.state"
 ARBITER: Final = "circus.arbiter.core"
+DIFFERENCES: Final = "circus.arbiter.differences"
 ARBITER_FOLD: Final = "circus.arbiter.fold"
 ARBITER_STATE: Final = "circus.arbiter.state"
 
@@ -174,7 +175,7 @@ DECIDING: Final = (
         ("I-DEP",),
     ),
     Mutant(
-        "reload_touches_the_unchanged", ARBITER,
+        "reload_touches_the_unchanged", DIFFERENCES,
         "every option counts as changed when a file is read again",
         "if k in OPTIONS and _listed(old.get(k)) != _listed(v)}", "if k in OPTIONS}",
         ("I-RELOAD", "I-CONV"),

@@ -37,11 +37,11 @@ RECORD: Final = (
     Mutant(
         "effects_on_credit", RUNTIME,
         "the reaper is asked before the decision is in the ledger",
-        "        for sender, decision in self._exchange.receive():\n",
+        "        moved = self.switchboard.flush()\n",
         "        for record in self._past.spawns.undecided.values():\n"
         "            if record.incarnation == self.switchboard.incarnation:\n"
         "                self.reaper.perform(record)\n"
-        "        for sender, decision in self._exchange.receive():\n",
+        "        moved = self.switchboard.flush()\n",
         ("I-SPAWN1", "I-RES", "I-ORDER"),
     ),
     Mutant(

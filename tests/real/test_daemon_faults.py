@@ -181,9 +181,11 @@ def test_a_core_that_was_stopped_for_a_while_has_lost_nothing(
 def test_a_killed_keeper_ends_the_core_and_the_next_daemon_says_what_was_lost(
     launch: Launch, until: Callable[[int], None]
 ) -> None:
-    """The row of docs/operations.md: workers run on without a parent, the core ends with 70, and
-    the next circusd records them as lost and starts new ones beside them."""
-    daemon = launch(f'{ONE}[watcher.two]\ncmd = "sleep 1000"\nnumprocesses = 2\n').start()
+    """With `orphans = "leave"` workers run on without a parent, the core ends with 70, and the next
+    circusd records them as lost and starts new ones beside them."""
+    daemon = launch(
+        f'[circus]\norphans = "leave"\n{ONE}[watcher.two]\ncmd = "sleep 1000"\nnumprocesses = 2\n'
+    ).start()
     up(daemon, "one", "two")
     orphans = [*daemon.pids("one"), *daemon.pids("two")]
     core = daemon.core_pid()
