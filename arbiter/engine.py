@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import survivors
+from circus.arbiter.bereaved import stop_recorded, survivors
 from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.keeper_watch import KeeperWatch
 from circus.arbiter.outcomes import Outcomes
@@ -42,7 +42,6 @@ from circus.bus.shapes import complete, keyed
 from circus.bus.syncer import GroupSyncer
 from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
-from circus.process.orphans import stop
 
 SLOW_THREADS: Final = 1
 IDLE_AFTER_SECONDS: Final = 0.05
@@ -326,16 +325,9 @@ class Engine:
 
 def _mourn(parts: Parts) -> None:
     """The keeper is gone: stop what it has left behind, and write down all that is seen of it."""
-    found = survivors(parts.runtime.spawns, parts.projection)
-
-    def tell(reports: Sequence[Sequence[object]]) -> None:
-        parts.runtime.reaper.hear(reports)
-        parts.runtime.write_down()
-
-    pids = tuple(one.pid for one in found)
-    parts.runtime.say((Draft(events.KeeperLost(parts.keeper_pid, pids)),))
-    parts.runtime.write_down()
-    stop(found, tell)
+    runtime = parts.runtime
+    found = survivors(runtime.spawns, parts.projection)
+    stop_recorded(runtime, found, parts.keeper_pid, runtime.write_down)
     parts.ledger.sync(parts.clock.now())
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import survivors
+from circus.arbiter.bereaved import stop_recorded, survivors
 from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.keeper_watch import SILENCE, KeeperWatch
 from circus.arbiter.launches import Launches
@@ -45,7 +45,6 @@ from circus.bus.wire import OS_ERROR
 from circus.process import last_words
 from circus.process.link import Link
 from circus.process.lives import HOST_RESTART
-from circus.process.orphans import stop
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
 from circus.process.version import VERSION
@@ -242,16 +241,10 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
 
 def _stop_survivors(parts: Parts) -> None:
     """The daemon before us was killed, and nobody has stopped its workers: no slot may have two."""
-    found = survivors(parts.runtime.spawns, parts.projection)
-    if not found:
-        return
-
-    def tell(reports: Sequence[Sequence[object]]) -> None:
-        parts.runtime.reaper.hear(reports)
-        parts.runtime.pump()
-
-    parts.runtime.say((Draft(events.KeeperLost(0, tuple(one.pid for one in found))),))
-    stop(found, tell)
+    runtime = parts.runtime
+    found = survivors(runtime.spawns, parts.projection)
+    if found:
+        stop_recorded(runtime, found, 0, runtime.pump)
 
 
 def _settings(wiring: Wiring) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Room: bus -- the facts: past participles, values only, nothing live.
 
-Knows:     bus.record, bus.events_core (what is said about ourselves).
+Knows:     bus.record, bus.daemon_events (what is said about ourselves).
 Known by:  every core, bus.names (their tags on the wire), every reader of the record.
 Never:     decides anything.
 
