@@ -26,6 +26,7 @@ from keepers import (
     Embedded,
     count_of,
     gone,
+    held_by,
     mark_of,
     read_line,
     wait_end,
@@ -45,11 +46,7 @@ def mark(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def keeper(tmp_path: Path, mark: str) -> Iterator[Embedded]:
-    keeper = Embedded(tmp_path, mark, os.getpid())
-    keeper.ask(("list", 1))
-    keeper.wait("held")
-    yield keeper
-    assert 0 == keeper.end()
+    yield from held_by(tmp_path, mark)
 
 
 def test_an_exit_stays_a_zombie_until_it_is_acknowledged(keeper: Embedded) -> None:

@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from keepers import Embedded, count_of, mark_of
+from keepers import Embedded, count_of, held_by, mark_of
 
 from circus.process.successor import STATE_VERSION, Unreadable, read_state, write_state
 from circus.process.version import VERSION
@@ -36,11 +36,7 @@ def mark(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def keeper(tmp_path: Path, mark: str) -> Iterator[Embedded]:
-    keeper = Embedded(tmp_path, mark, os.getpid())
-    keeper.ask(("list", 1))
-    keeper.wait("held")
-    yield keeper
-    assert 0 == keeper.end()
+    yield from held_by(tmp_path, mark)
 
 
 class Churn:
