@@ -67,9 +67,12 @@ def from_ledger(data: bytes | memoryview) -> Any:
     return msgpack.unpackb(data, raw=False, strict_map_key=False, use_list=False)
 
 
-def encode_record(record: Record) -> bytes:
-    """One record of a frame, keys in the order of ENVELOPE_KEYS, absent where None."""
-    return pack(record_map(record))
+def encode_records(records: Iterable[Record]) -> bytes:
+    """The payload of a frame: records with keys in the order of ENVELOPE_KEYS, absent where None.
+
+    All of them in one call: ten packed one by one and joined cost half as much again.
+    """
+    return pack([record_map(record) for record in records])
 
 
 class Stamp:
@@ -144,11 +147,6 @@ def records_of(payload: bytes | memoryview) -> tuple[Record, ...]:
     return tuple([record_of(whole) for whole in from_ledger(payload)])
 
 
-def frame_payload(records: Iterable[bytes], count: int) -> bytes:
-    """The payload of a frame: a msgpack array of records that are encoded already."""
-    return _packer.pack_array_header(count) + b"".join(records)
-
-
 def body_of(name: str, version: int, data: Mapping[str, Any]) -> Body:
     """The body from its map: strict for commands, forward compatible for events.
 
@@ -193,7 +191,7 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 __all__ = [
-    "ENVELOPE_KEYS", "Stamp", "Unintelligible", "body_of", "encode_record", "frame_payload",
+    "ENVELOPE_KEYS", "Stamp", "Unintelligible", "body_of", "encode_records",
     "from_ledger", "from_outside", "pack", "packing", "record_map", "record_of", "records_of",
     "stamped",
 ]  # fmt: skip

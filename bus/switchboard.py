@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from circus.bus.clock import Clock
-from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.codec import Stamp, encode_records, stamped
 from circus.bus.machine import Delivered, Lease, Stamped
 from circus.bus.record import Body, Claim, Decision, Record, new_tuple
 from circus.bus.routing import addressee, home
@@ -141,17 +141,17 @@ class _Batch:
         if decision.claim is None:
             self._answer(sender, Stamped(decision.actor, *place))
         stamp = Stamp(place.first_seq, decision.cause, decision.actor, place.now, self._incarnation)
-        encoded: list[bytes] = []
+        records: list[Record] = []
         for draft in decision.drafts:
             record = stamped(stamp, draft)
-            encoded.append(encode_record(record))
-            self.records.append(record)
+            records.append(record)
             address = addressee(record)
             if address is not None:
                 self._post(home(address), new_tuple(Delivered, (address, record)))
             stamp.seq += 1
         self.seq = stamp.seq
-        self.frames.append((len(encoded), frame_payload(encoded, len(encoded))))
+        self.records += records
+        self.frames.append((len(records), encode_records(records)))
 
     def _answer(self, sender: str | OnStamped, item: Stamped) -> None:
         if isinstance(sender, str):

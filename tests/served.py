@@ -19,7 +19,7 @@ from circus.arbiter.reads import Reads
 from circus.arbiter.verbs import Refusal
 from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock
-from circus.bus.codec import Stamp, encode_record, frame_payload, from_outside, stamped
+from circus.bus.codec import Stamp, encode_records, from_outside, stamped
 from circus.bus.cursor_errors import Trimmed
 from circus.bus.events import WatcherResized
 from circus.bus.publish import EventStream
@@ -101,10 +101,8 @@ def payload_of(first: int, count: int, watcher: str = "web") -> bytes:
     records = []
     for number in range(count):
         stamp.seq = first + number
-        records.append(
-            encode_record(stamped(stamp, Draft(WatcherResized(first + number), watcher=watcher)))
-        )
-    return frame_payload(records, count)
+        records.append(stamped(stamp, Draft(WatcherResized(first + number), watcher=watcher)))
+    return encode_records(records)
 
 
 class Served:

@@ -13,7 +13,7 @@ from bench.contestants import Ours, running
 from bench.stage import Figures, Item, Stage
 from circus.arbiter.recovery import recall
 from circus.bus.clock import SystemClock
-from circus.bus.codec import Stamp, encode_record, frame_payload, records_of, stamped
+from circus.bus.codec import Stamp, encode_records, records_of, stamped
 from circus.bus.disk import RealDisk
 from circus.bus.events import ProcessSpawned
 from circus.bus.ledger import Ledger
@@ -31,7 +31,7 @@ MIB: Final = 1024 * 1024
 def _payload() -> bytes:
     draft = Draft(ProcessSpawned(4711, 123456789012, 1234), None, "w", 3, 42, 17)
     stamp = Stamp(1_000_000, 17, "reaper", SystemClock().now(), 1)
-    return frame_payload([encode_record(stamped(stamp, draft))], 1)
+    return encode_records([stamped(stamp, draft)])
 
 
 def _bare(stage: Stage) -> Figures:

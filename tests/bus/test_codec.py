@@ -27,12 +27,10 @@ from circus.bus.codec import (
     Stamp,
     Unintelligible,
     body_of,
-    encode_record,
-    frame_payload,
+    encode_records,
     from_ledger,
     from_outside,
     pack,
-    record_of,
     records_of,
     stamped,
 )
@@ -109,7 +107,7 @@ def test_a_record_is_read_back_as_it_was_stamped(stamp: Stamp, draft: Draft) -> 
     """
     Three makers of one record agree: stamped live, written, read from the ledger.
     """
-    record = record_of(from_ledger(encode_record(stamped(stamp, draft))))
+    (record,) = records_of(encode_records([stamped(stamp, draft)]))
 
     assert stamped(stamp, draft) == record
     assert draft.body.kind == record.kind
@@ -122,7 +120,7 @@ def test_keys_stand_in_the_order_of_the_page_and_are_absent_where_none(
     """
     docs/wire.md promises the order; None is never written into an envelope.
     """
-    whole = from_ledger(encode_record(stamped(stamp, draft)))
+    (whole,) = from_ledger(encode_records([stamped(stamp, draft)]))
 
     assert [key for key in ENVELOPE_KEYS if key in whole] == list(whole)
     assert None not in [value for key, value in whole.items() if key != "data"]
@@ -134,12 +132,9 @@ def test_a_frame_holds_its_records_in_order(drafts: list[Draft]) -> None:
     A frame is the array of records that were encoded one by one.
     """
     stamps = [Stamp(seq, 0, "core", Moment(1, 2), 1) for seq in range(1, len(drafts) + 1)]
-    encoded = [
-        encode_record(stamped(stamp, draft)) for stamp, draft in zip(stamps, drafts, strict=True)
-    ]
 
     expected = tuple(stamped(stamp, draft) for stamp, draft in zip(stamps, drafts, strict=True))
-    assert expected == records_of(frame_payload(encoded, len(encoded)))
+    assert expected == records_of(encode_records(expected))
 
 
 @given(BODIES)

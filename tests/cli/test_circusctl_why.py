@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from circus.bus import commands, events
-from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.codec import Stamp, encode_records, stamped
 from circus.bus.record import Body, Draft
 from circus.bus.values import Moment
 from circus.circusctl import run
@@ -28,9 +28,7 @@ class Story:
     def say(self, actor: str, body: Body, cause: int = 0, **about: Any) -> int:
         seq: int = self.served.ledger.head + 1
         stamp = Stamp(seq, cause, actor, Moment(seq * 10**9, seq), 1)
-        self.served.ledger.append(
-            frame_payload([encode_record(stamped(stamp, Draft(body, **about)))], 1), 1
-        )
+        self.served.ledger.append(encode_records([stamped(stamp, Draft(body, **about))]), 1)
         return seq
 
     def crash(self) -> None:

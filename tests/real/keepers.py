@@ -25,6 +25,7 @@ from circus.process.spawn import Spawner
 
 DEADLINE = 30.0
 PATH = "/usr/bin:/bin"
+MOMENT = 1.0
 SECOND = 1_000_000_000
 STUBBORN = "trap '' TERM; echo up; while :; do read x; done"
 
@@ -89,10 +90,22 @@ def mark_of(state_dir: Path) -> Iterator[str]:
     """Everything a test starts carries this in its environment; nothing may be left at the end."""
     value = f"circus-test-{state_dir}-{os.getpid()}"
     yield value
-    left = _marked(value)
+    left = [pid for pid in _marked(value) if not _is_ending(pid)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert [] == left
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether it has been killed, and needs only a moment to be gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], MOMENT)[0])
+    finally:
+        os.close(pidfd)
 
 
 def _marked(mark: str) -> list[int]:

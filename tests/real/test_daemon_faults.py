@@ -17,7 +17,7 @@ import pytest
 
 from circus.bus import events
 from circus.bus.clock import SystemClock
-from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.codec import Stamp, encode_records, stamped
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
 from circus.bus.record import Draft, fields_of
@@ -139,8 +139,8 @@ def test_a_record_that_cannot_be_believed_ends_the_start_with_one_sentence(launc
     directory = str(daemon.state_dir / "ledger")
     ledger = Ledger.open(directory, RealDisk(), log_id=bytes(16), now=clock.now())
     nameless = Draft(events.WatcherAdded({"cmd": 7}, "d"), watcher="x")
-    record = encode_record(stamped(Stamp(1, 0, ARBITER, clock.now(), 1), nameless))
-    ledger.append([(1, frame_payload([record], 1))], clock.now())
+    record = stamped(Stamp(1, 0, ARBITER, clock.now(), 1), nameless)
+    ledger.append([(1, encode_records([record]))], clock.now())
     ledger.close()
     daemon.start()
     assert 70 == daemon.wait()

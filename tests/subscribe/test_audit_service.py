@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.codec import Stamp, encode_records, stamped
 from circus.bus.events import WatcherFailed
 from circus.bus.record import Draft
 from circus.bus.values import Moment
@@ -19,9 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "audit_service.py"
 
 def failure(seq: int) -> bytes:
     stamp = Stamp(seq, 0, "watcher:web#1", Moment(1, 1), 1)
-    return frame_payload(
-        [encode_record(stamped(stamp, Draft(WatcherFailed("x"), watcher="web")))], 1
-    )
+    return encode_records([stamped(stamp, Draft(WatcherFailed("x"), watcher="web"))])
 
 
 def test_it_writes_every_line_once_across_its_own_death(

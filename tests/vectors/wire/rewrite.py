@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from circus.bus import wire
-from circus.bus.codec import Stamp, encode_record, frame_payload, stamped
+from circus.bus.codec import Stamp, encode_records, stamped
 from circus.bus.events import ProcessExited
 from circus.bus.record import Draft
 from circus.bus.segments import encode_frame
@@ -48,8 +48,7 @@ def payload() -> bytes:
     body = ProcessExited(6812, None, 9, core=False, rusage=rusage, wall=5, observed=6)
     stamp = Stamp(43, 40, "reaper", Moment(7, 8), 3)
     draft = Draft(body, to="watcher:web#7", watcher="web", slot=1, spawn_id=40)
-    record = encode_record(stamped(stamp, draft))
-    return frame_payload([record], 1)
+    return encode_records([stamped(stamp, draft)])
 
 
 def requests() -> list[dict[str, Any]]:
