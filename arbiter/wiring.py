@@ -150,17 +150,18 @@ def open_engine(wiring: Wiring) -> Engine:
     ledger.attach(syncer)
     context: zmq.Context[Any] = zmq.Context()
     incarnation = past.incarnation + 1
+    seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
+    core = (incarnation, seed)
     stream_socket = bind_events(context, wiring.events)
     stream = (
-        SyncedStream(stream_socket, ledger, clock, incarnation, want=syncer.want)
+        SyncedStream(stream_socket, ledger, clock, core, want=syncer.want)
         if wiring.durability == "always"
-        else EventStream(stream_socket, ledger, clock, incarnation)
+        else EventStream(stream_socket, ledger, clock, core)
     )
     launches = Launches(projection, wiring.vault.reveal, wiring.environ, wiring.umask)
     exchange = (
         MemoryExchange() if wiring.transport == "memory" else ZmqExchange(context, incarnation)
     )
-    seed = int.from_bytes(os.urandom(SEED_BYTES), "little")
 
     def hands(say: Callable[[Sequence[Draft]], None]) -> ReaperPort:
         reaper = Reaper(wiring.link, launches.of, say)

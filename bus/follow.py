@@ -139,7 +139,7 @@ class Follow:
         self._live = live
         self._until: int | None = None
         self._asked: _Asked | None = None
-        self._incarnation: int | None = None
+        self._core: tuple[int, int] | None = None
         self._ears = _Ears()
         if live and not stream:
             self.phase, self._ears.polling_until = Phase.POLLING, FOREVER
@@ -238,8 +238,8 @@ class Follow:
 
     def _is_new_core(self, header: Header) -> bool:
         """After a restart the history is compared, by READ, before anything is believed."""
-        before, self._incarnation = self._incarnation, header.incarnation
-        if before is None or before == header.incarnation:
+        before, self._core = self._core, header.core
+        if before is None or before == header.core:
             return False
         if self.phase is Phase.LIVE:
             self._read_until(header.head_seq)
@@ -294,7 +294,7 @@ class Follow:
             return
         self._asked = None
         self._note(reply.header)
-        self._incarnation = reply.header.incarnation
+        self._core = reply.header.core
         if reply.body["status"] == "error":
             raise ReadRefused(str(reply.body.get("reason")))
         if self.place.seq is None:

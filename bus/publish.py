@@ -49,13 +49,14 @@ class EventStream:
     """
 
     def __init__(
-        self, events: zmq.Socket[bytes], ledger: Head, clock: Clock, incarnation: int
+        self, events: zmq.Socket[bytes], ledger: Head, clock: Clock, core: tuple[int, int]
     ) -> None:
+        """`core`: the number and the seed of this start, which every message names."""
         self.listeners = 0
         self._events = events
         self._ledger = ledger
         self._clock = clock
-        self._incarnation = incarnation
+        self._incarnation, self._seed = core
         self._beat_due: Nanoseconds = 0
 
     def header(self) -> Header:
@@ -63,7 +64,7 @@ class EventStream:
         ledger, now = self._ledger, self._clock.now()
         return Header(
             ledger.log_id, self._incarnation, ledger.first_retained, ledger.head,
-            ledger.chain[:8], now.wall, now.boot,
+            ledger.chain[:8], now.wall, now.boot, None, self._seed,
         )  # fmt: skip
 
     def publish(
@@ -131,11 +132,11 @@ class SyncedStream(EventStream):
         events: zmq.Socket[bytes],
         ledger: Head,
         clock: Clock,
-        incarnation: int,
+        core: tuple[int, int],
         *,
         want: Callable[[int], None],
     ) -> None:
-        super().__init__(events, ledger, clock, incarnation)
+        super().__init__(events, ledger, clock, core)
         self._want = want
         self._held: deque[_Held] = deque()
 

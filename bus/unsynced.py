@@ -1,6 +1,6 @@
 """Room: bus -- what the platter may not have: kept in memory, to be said again if the disk fails.
 
-Knows:     nothing.
+Knows:     bus.segments (how frames follow one another).
 Known by:  writer, ledger.
 Never:     touches a file.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from typing import Final, NamedTuple
+
+from circus.bus.segments import hop, intact
 
 UNSYNCED_BYTES_MAX: Final = 1024 * 1024  # four times as far as the syncer may fall behind
 RING_FRAMES_MAX: Final = 10_000
@@ -71,6 +73,18 @@ class Memory:
         """Forget what is on the platter."""
         while self.batches and self.batches[0].next_seq <= seq + 1:
             self._pop()
+
+    def chain_at(self, seq: int) -> bytes | None:
+        """The digest at the end of the frame that holds `seq`; None: it is not here."""
+        among = reversed(self.batches)  # who asks is near the end, mostly
+        batch = next((one for one in among if one.first_seq <= seq < one.next_seq), None)
+        if batch is None:
+            return None
+        offset = 0
+        while (found := hop(batch.data, offset)) is not None and found[1] <= seq:
+            offset = found[2]
+        frame = intact(batch.data, offset)
+        return None if frame is None else frame.chain
 
     def _pop(self) -> Batch:
         batch = self.batches.popleft()

@@ -26,6 +26,7 @@ ID_BYTES: Final = 16
 NONCE_BYTES: Final = 16
 LOG_ID_BYTES: Final = 16
 CHAIN8_BYTES: Final = 8
+HEADER_FIELDS_MIN: Final = 8  # up to `boot`; what follows was appended later
 COMMAND_CHARACTERS_MAX: Final = 64
 # A longer request closes the connection. Of these bus.codec decodes a quarter (OUTSIDE_BYTES_MAX),
 # and refuses the rest with a sentence.
@@ -70,6 +71,12 @@ class Header(NamedTuple):
     wall: int  # ns
     boot: int  # ns
     frame_seq: int | None = None  # E only: seq of the first record in the payload
+    seed: int = 0  # of this start of the core, as `core.started` has it
+
+    @property
+    def core(self) -> tuple[int, int]:
+        """Which start of the core said it: its number alone may be given again (ADR-0104)."""
+        return self.incarnation, self.seed
 
 
 class Request(NamedTuple):
@@ -102,16 +109,15 @@ class Live(NamedTuple):
 
 
 def encode_header(header: Header) -> bytes:
-    """A msgpack array of 8, of 9 with `frame_seq`; the protocol's number comes first."""
-    fields: tuple[Any, ...] = (PROTOCOL, *header)
-    return _pack(fields if header.frame_seq is not None else fields[:-1])
+    """A msgpack array; the protocol's number comes first."""
+    return _pack((PROTOCOL, *header))
 
 
 def decode_header(data: bytes) -> Header:
     """Back from bytes; longer arrays of a newer minor version are cut to what is known here."""
     fields = _unpacked(data, "header")
-    if not isinstance(fields, tuple) or len(fields) < len(Header._fields):
-        raise Malformed("cannot decode the header: not an array of 8 or 9")
+    if not isinstance(fields, tuple) or len(fields) < HEADER_FIELDS_MIN:
+        raise Malformed(f"cannot decode the header: no array of {HEADER_FIELDS_MIN} or more")
     if fields[0] != PROTOCOL:
         raise Malformed(f"cannot speak protocol {fields[0]!r}: this side speaks {PROTOCOL}")
     header = Header(*fields[1 : 1 + len(Header._fields)])
@@ -122,7 +128,7 @@ def decode_header(data: bytes) -> Header:
 def _check_header(header: Header) -> None:
     _check_bytes("log_id", header.log_id, LOG_ID_BYTES)
     _check_bytes("head_chain8", header.head_chain8, CHAIN8_BYTES)
-    for name in ("incarnation", "first_seq", "head_seq", "wall", "boot"):
+    for name in ("incarnation", "first_seq", "head_seq", "wall", "boot", "seed"):
         if not _is_count(getattr(header, name)):
             raise Malformed(f"cannot decode the header: {name} is not an unsigned integer")
     if header.frame_seq is not None and not _is_count(header.frame_seq):

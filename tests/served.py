@@ -114,7 +114,7 @@ class Served:
         self.requests: list[Request] = []
         self.answer: Answer = lambda _: {}
         self.mangle: Callable[[list[Any]], list[Any] | None] = lambda frames: frames
-        self.incarnation = 0
+        self.incarnation = self.seed = 0
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK)
         self._thread: threading.Thread | None = None
@@ -203,7 +203,7 @@ class Served:
         run = self.state_dir / "run"
         self._ctl = bind_ctl(context, [f"ipc://{run}/ctl.sock"])
         events = bind_events(context, [f"ipc://{run}/events.sock"])
-        self._stream = EventStream(events, self.ledger, clock, self.incarnation)
+        self._stream = EventStream(events, self.ledger, clock, (self.incarnation, self.seed))
         self._reads = Reads(self.ledger, clock)
         self._waiting = None
         try:

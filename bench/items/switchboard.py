@@ -68,7 +68,7 @@ def _opened(stage: Stage) -> Iterator[tuple[zmq.Context[Any], Ledger, EventStrea
     ledger.attach(syncer)
     endpoint = f"ipc://{stage.folder}/events.sock"
     bound = bind_events(context, [endpoint])
-    stream = EventStream(bound, ledger, clock, 1)
+    stream = EventStream(bound, ledger, clock, (1, 0))
     with _subscriber(endpoint):
         while not stream.listeners:
             bound.poll(1000)

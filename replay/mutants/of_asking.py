@@ -54,7 +54,7 @@ ASKING: Final = (
     Mutant(
         "new_core_believed", FOLLOW,
         "a subscriber does not compare histories when the core is another one",
-        "        if before is None or before == header.incarnation:\n", "        if True:\n",
+        "        if before is None or before == header.core:\n", "        if True:\n",
         ("I-SUB",),
     ),
     Mutant(

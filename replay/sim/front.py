@@ -101,11 +101,11 @@ class SimFront:
     """Opened before the runtime (which publishes into `stream`), served after it."""
 
     def __init__(
-        self, network: Network, ledger: Ledger, clock: Clock, incarnation: int, syncer: Syncing
+        self, network: Network, ledger: Ledger, clock: Clock, core: tuple[int, int], syncer: Syncing
     ) -> None:
         durability = network.durability
         self.reads = Reads(ledger, clock)
-        self.stream = _stream(ledger, clock, incarnation, syncer, durability)
+        self.stream = _stream(ledger, clock, core, syncer, durability)
         self.stream.network = network
         self._network = network
         self._ledger = ledger
@@ -176,11 +176,11 @@ class SimFront:
 
 
 def _stream(
-    ledger: Ledger, clock: Clock, incarnation: int, syncer: Syncing, durability: str
+    ledger: Ledger, clock: Clock, core: tuple[int, int], syncer: Syncing, durability: str
 ) -> SimStream | SimSyncedStream:
     if durability == "always":
-        return SimSyncedStream(NO_SOCKET, ledger, clock, incarnation, want=syncer.want)
-    return SimStream(NO_SOCKET, ledger, clock, incarnation)
+        return SimSyncedStream(NO_SOCKET, ledger, clock, core, want=syncer.want)
+    return SimStream(NO_SOCKET, ledger, clock, core)
 
 
 class SimOptions:

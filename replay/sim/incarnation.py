@@ -146,10 +146,9 @@ class SimCore:
         self._rebase(self.past)
         syncer = SimSyncer(around.agenda, around.disk)
         self.ledger.attach(syncer)
-        self.front = SimFront(
-            around.network, self.ledger, self._clock, self.past.incarnation + 1, syncer
-        )
         self.seed = around.agenda.chance.getrandbits(64)
+        core = (self.past.incarnation + 1, self.seed)
+        self.front = SimFront(around.network, self.ledger, self._clock, core, syncer)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
         self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
         self._edges.counting = True

@@ -199,7 +199,7 @@ class RawListener:
         self._network = network
         self._tell = tell
         self._head: int | None = None  # known from the first message on
-        self._incarnation = 0
+        self._core = (0, 0)
         self._lost: deque[tuple[Dropped, int]] = deque()  # each with the excuses of its time
         self._ear = network.tune_in(self._heard, dropped=self._dropped)
         for topic in (EVENT, HEARTBEAT):
@@ -207,8 +207,8 @@ class RawListener:
 
     def _heard(self, frames: Sequence[bytes]) -> None:
         header = decode_live(frames).header
-        if header.incarnation != self._incarnation:
-            self._incarnation, self._head = header.incarnation, header.head_seq
+        if header.core != self._core:
+            self._core, self._head = header.core, header.head_seq
             self._lost.clear()
             return
         head = self._head or 0

@@ -121,6 +121,26 @@ def test_numbers_are_skipped_even_while_nothing_can_be_written(tmp_path: Path) -
     ledger.close()
 
 
+def test_a_history_in_memory_is_compared_like_one_in_a_file(tmp_path: Path) -> None:
+    """
+    Who has seen another one must be told, though nothing can be read while the disk refuses.
+    """
+    disk = FailingDisk()
+    ledger = opened(tmp_path, disk)
+    filled(ledger, 3)
+    chains = {3: ledger.chain}
+    disk.budget = 0
+    for seq in range(4, 9):
+        filled(ledger, 1)
+        chains[seq] = ledger.chain
+    assert ledger.degraded
+    assert {seq: chain[:8] for seq, chain in chains.items()} == {
+        seq: ledger.chain8_at(seq) for seq in chains
+    }
+    assert None is ledger.chain8_at(9)
+    ledger.close()
+
+
 def test_what_the_ring_cannot_keep_is_told_as_a_gap(tmp_path: Path) -> None:
     """
     10,000 frames are kept while degraded; older ones are lost, and the ledger says which.

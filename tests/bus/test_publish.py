@@ -46,10 +46,10 @@ class Stage:
         self.peers: list[Any] = []
         if stream is SyncedStream:
             self.stream: EventStream = SyncedStream(
-                self.socket, self.head, SystemClock(), 3, want=self.wanted.append
+                self.socket, self.head, SystemClock(), (3, 9), want=self.wanted.append
             )
         else:
-            self.stream = EventStream(self.socket, self.head, SystemClock(), 3)
+            self.stream = EventStream(self.socket, self.head, SystemClock(), (3, 9))
 
     def subscriber(self, *topics: bytes) -> Any:
         made = self.connected(zmq.SUB)
@@ -112,7 +112,7 @@ def test_every_frame_is_one_message_with_its_place(stage: Stage) -> None:
     assert (3, 3, b"\x01" * 8) == (
         second.header.frame_seq, second.header.head_seq, second.header.head_chain8,
     )  # fmt: skip
-    assert (3, LOG_ID, b"payload") == (first.header.incarnation, first.header.log_id, first.payload)
+    assert ((3, 9), LOG_ID, b"payload") == (first.header.core, first.header.log_id, first.payload)
 
 
 def test_with_nobody_listening_nothing_is_sent(stage: Stage) -> None:

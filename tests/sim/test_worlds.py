@@ -23,20 +23,7 @@ FIRST_SEED: Final = int(os.environ.get("CIRCUS_SIM_FIRST_SEED", "0"))
 STEPS: Final = int(os.environ.get("CIRCUS_SIM_STEPS", "400"))
 
 
-# The core's first record is never safe on a sick disk; after a power cut its incarnation is given
-# again (ADR-0095), and a subscriber cannot tell that its history is another one.
-SAME_INCARNATION: Final = pytest.param(
-    16, marks=pytest.mark.xfail(strict=True, reason="I-SUB: an incarnation given again, ADR-0095")
-)
-
-
-@pytest.mark.parametrize(
-    "seed",
-    [
-        SAME_INCARNATION if seed == 16 and STEPS == 400 else seed
-        for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)
-    ],
-)
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_every_invariant_and_every_law_holds_in_a_run(seed: int) -> None:
     """Whatever operators, workers, power and crashes do: I-MAX to I-LOG-SIG, and replay's laws."""
     world = drive(seed, STEPS)

@@ -213,6 +213,25 @@ def test_a_history_that_diverges_while_following_is_told(serve: Serve) -> None:
             next(records)
 
 
+def test_a_start_that_has_the_number_of_another_is_told_apart(serve: Serve) -> None:
+    """ADR-0104: no file has the first record of a core whose disk refused, so that its number is
+    given again after a power cut."""
+    served = serve().start()
+    served.append(2)
+    with subscribe(served.state_dir, 0) as records:
+        assert [1, 2] == seqs(records, 2)
+        served.append(2)
+        assert [3, 4] == seqs(records, 2)
+        served.stop()
+        served.ledger.forget_newest()
+        served.append(2, watcher="other")
+        served.incarnation, served.seed = 0, 1
+        served.start()
+        served.append()
+        with pytest.raises(Diverged):
+            next(records)
+
+
 def test_a_malformed_answer_is_raised(serve: Serve) -> None:
     """Never silence, never a guess."""
     served = serve().start()

@@ -19,7 +19,10 @@ LOG_ID: Final = bytes(range(16))
 CHAIN8: Final = bytes(range(0xA0, 0xA8))
 ID: Final = bytes(range(0x10, 0x20))
 NONCE: Final = bytes(range(0x20, 0x30))
-HEADER: Final = wire.Header(LOG_ID, 3, 1, 42, CHAIN8, 1_795_442_934_660_000_000, 86_400_000_000_000)
+SEED: Final = 0x1122334455667788
+HEADER: Final = wire.Header(
+    LOG_ID, 3, 1, 42, CHAIN8, 1_795_442_934_660_000_000, 86_400_000_000_000, None, SEED
+)
 
 
 def shown(value: Any) -> Any:
