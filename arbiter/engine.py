@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import stop_recorded, survivors
+from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
 from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.keeper_watch import KeeperWatch
 from circus.arbiter.outcomes import Outcomes
@@ -125,7 +125,7 @@ class Parts:
     watch: KeeperWatch
     durability: str = "group"
     keeper_pid: int = 0
-    stops_orphans: bool = False
+    orphans: str = "leave"  # what becomes of workers whose keeper was killed
     found: int = 0  # the newest record of the incarnations before
     complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
 
@@ -213,8 +213,7 @@ class Engine:
         except Ended as end:
             return end.code
         except LinkClosed:
-            if self.parts.stops_orphans:
-                _mourn(self.parts)
+            _mourn(self.parts)
             return EX_SOFTWARE  # The keeper is gone, and with it every way to reach a worker.
 
     def _only_beats(self) -> bool:
@@ -324,10 +323,12 @@ class Engine:
 
 
 def _mourn(parts: Parts) -> None:
-    """The keeper is gone: stop what it has left behind, and write down all that is seen of it."""
+    """The keeper is gone: write down whom it has left behind, stop them if that is wanted."""
     runtime = parts.runtime
-    found = survivors(runtime.spawns, parts.projection)
-    stop_recorded(runtime, found, parts.keeper_pid, runtime.write_down)
+    found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
+    record_loss(runtime, found, parts.keeper_pid, runtime.write_down)
+    if parts.orphans == "stop":
+        stop_recorded(runtime, found, runtime.write_down)
     parts.ledger.sync(parts.clock.now())
 
 

@@ -121,7 +121,8 @@ class Arbiter(Roster):
     """Runs watchers inside this program: keeper and workers as children, everything on record.
 
     `Arbiter(watchers, endpoint=None, pubsub_endpoint=None, …)` with Circus's options, and ours:
-    `background`, `state_dir`. Raises ValueError for what cannot be used, before anything starts.
+    `background`, `state_dir`, `orphans`. Raises ValueError for what cannot be used, before anything
+    starts.
     """
 
     warmup_delay: float
@@ -129,6 +130,7 @@ class Arbiter(Roster):
     pidfile: str | None
     loglevel: str | None
     logoutput: str | None
+    orphans: str | None
 
     def __init__(
         self,

@@ -33,15 +33,14 @@ class Stopped(RuntimeError):
 
 
 class KeeperLost(Stopped):
-    """The keeper has ended unasked: its workers have lost their parent. `pids` says which."""
+    """The keeper has ended unasked: its workers have lost their parent. They have been stopped; or
+    `orphans` says otherwise, and `pids` has those that run on."""
 
     def __init__(self, how: str, pids: Sequence[int]) -> None:
         self.pids = tuple(pids)
-        listed = ", ".join(map(str, pids)) or "none"
-        super().__init__(
-            f"cannot go on: the keeper {how}; its workers run on without it (pids: {listed}): "
-            "end them, then start again"
-        )
+        listed = ", ".join(map(str, pids))
+        left = f"run on without it (pids: {listed}): end them, then" if pids else "are stopped;"
+        super().__init__(f"cannot go on: the keeper {how}; its workers {left} start again")
 
 
 class Doorway:

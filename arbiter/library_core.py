@@ -107,7 +107,7 @@ class LibraryCore(Asking):
                 "stats_endpoint": None, "multicast_endpoint": None, "check_delay": 0.0,
             },
             observers=(self, self._between, *self._traces.observers), hands=self._put_between,
-            umask=config.settings.umask,
+            umask=config.settings.umask, orphans=config.settings.orphans,
         )  # fmt: skip
         engine = open_engine(wiring)
         for complaint in engine.parts.complaints:
@@ -119,7 +119,7 @@ class LibraryCore(Asking):
             self._engine = engine
 
     def _pids(self) -> list[int]:
-        """The workers, as far as the record goes."""
+        """The workers that run, as far as the record goes."""
         views = self._projection.watchers.values()
         return sorted(p.pid for view in views for p in view.processes.values() if p.pid)
 

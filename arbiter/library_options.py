@@ -43,11 +43,11 @@ KEPT: Final[Mapping[str, Any]] = {
     "stream_backend": "thread", "env": None, "name": None,
 }  # fmt: skip
 # What `[circus]` of a file says too, and is judged and carried out as there.
-FROM_CIRCUS: Final = ("warmup_delay", "umask", "pidfile", "loglevel", "logoutput")
+FROM_CIRCUS: Final = ("warmup_delay", "umask", "pidfile", "loglevel", "logoutput", "orphans")
 # Their defaults, in Circus's order behind the two endpoints.
 OWN: Final[Mapping[str, Any]] = {
     "prereload_fn": None, "loop": None, "warmup_delay": 0, "background": False, "state_dir": None,
-    "umask": None, "pidfile": None, "loglevel": None, "logoutput": None,
+    "umask": None, "pidfile": None, "loglevel": None, "logoutput": None, "orphans": None,
 }  # fmt: skip
 POSITIONS: Final = (
     "check_delay", "prereload_fn", "context", "loop", "statsd", "stats_endpoint",

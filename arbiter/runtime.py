@@ -19,7 +19,7 @@ from circus.bus.clock import Clock
 from circus.bus.commands import ArbiterQuit
 from circus.bus.machine import Delivered, Host, Stamped
 from circus.bus.outside import Hands, Outside
-from circus.bus.past import OF_PROCESSES, Past, Spawns
+from circus.bus.past import OF_THE_KEEPER, Past, Spawns
 from circus.bus.record import Command, Decision, Draft, Record
 from circus.bus.routing import ACTORS, WORLD, addressee
 from circus.bus.shapes import keyed
@@ -121,7 +121,7 @@ class Runtime:
             self.host.add(actor)
         self._past = past
         self._held: Command | None = None  # the configuration, until an old stop has been told
-        self.switchboard.watch(past.spawns.fold, OF_PROCESSES)
+        self.switchboard.watch(past.spawns.fold, OF_THE_KEEPER)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
         self.switchboard.watch(self._restart, (events.CoreRestarting,))
         self.restarting: Record | None = None  # what this incarnation ends for

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import stop_recorded, survivors
+from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
 from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.keeper_watch import SILENCE, KeeperWatch
 from circus.arbiter.launches import Launches
@@ -179,7 +179,7 @@ def open_engine(wiring: Wiring) -> Engine:
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
             durability=wiring.durability, keeper_pid=wiring.keeper_pid,
-            stops_orphans=wiring.orphans == "stop", found=past.last.seq if past.last else 0,
+            orphans=wiring.orphans, found=past.last.seq if past.last else 0,
             watch=KeeperWatch(runtime, wiring.link, wiring.keeper_pid, wiring.watchdog),
             snapshots=Snapshotting(ledger, directory, recalled.begun_at),
             complaints=recalled.complaints,
@@ -221,15 +221,15 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
         host=kernel.nodename, kernel=kernel.release, uid=os.geteuid(),
         python=".".join(map(str, sys.version_info[:3])), seed=seed,
     )  # fmt: skip
-    parts.link.send([("settings", _settings(wiring))])
+    parts.link.send([("settings", _settings(wiring) | {"log": ledger.log_id.hex()})])
     drafts = [Draft(started), *_ledger_findings(ledger)]
     if before and before != started.boot_id:
         drafts.append(Draft(events.HostRestarted(before, started.boot_id)))
         runtime.begin(drafts, HOST_RESTART)
     else:
         runtime.begin(drafts)
-        if anew and wiring.orphans == "stop":
-            _stop_survivors(parts)
+        if anew:
+            _settle_survivors(parts)
     words = last_words.read(wiring.state_dir)
     if words:
         # What the keeper saw and did while no core was there: on record before it is forgotten.
@@ -240,12 +240,14 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
     runtime.configure(wiring.configure, anew=anew)
 
 
-def _stop_survivors(parts: Parts) -> None:
+def _settle_survivors(parts: Parts) -> None:
     """The daemon before us was killed, and nobody has stopped its workers: no slot may have two."""
     runtime = parts.runtime
-    found = survivors(runtime.spawns, parts.projection)
+    found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
     if found:
-        stop_recorded(runtime, found, 0, runtime.pump)
+        record_loss(runtime, found, 0, runtime.pump)
+        if parts.orphans == "stop":
+            stop_recorded(runtime, found, runtime.pump)
 
 
 def _settings(wiring: Wiring) -> dict[str, Any]:

@@ -60,11 +60,15 @@ class HostRestarted(Event):
 
 @body
 class CoreLost(Event):
-    """Told by the keeper: an earlier core ended without being asked. code or signal is set."""
+    """Told by the keeper: an earlier core ended without being asked. code or signal is set.
+
+    `ended` is when the keeper saw that (boot ns): what it tells again is known by it.
+    """
 
     pid: int
     code: int | None = None
     signal: int | None = None
+    ended: int = 0
 
 
 @body

@@ -92,6 +92,14 @@ def dial_ctl(context: zmq.Context[Any], endpoint: str) -> Any:
     return _dialled(context.socket(zmq.DEALER), endpoint)
 
 
+def dial_ctl_watched(context: zmq.Context[Any], endpoint: str) -> tuple[Any, Any]:
+    """The same, and a socket that is readable once the connection has been lost: a request that
+    was on its way is lost with it, and nobody else would say so."""
+    dialled = context.socket(zmq.DEALER)
+    monitor = dialled.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    return _dialled(dialled, endpoint), monitor
+
+
 def dial_events(context: zmq.Context[Any], endpoint: str) -> Any:
     """A SUB to the event stream, with no subscription yet."""
     events = context.socket(zmq.SUB)

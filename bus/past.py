@@ -39,13 +39,13 @@ _SPAWN_OUTCOMES = (
 )  # fmt: skip
 
 
-# What a life consists of on record, from the request to the reap.
-OF_PROCESSES: Final = (
+# What a life consists of on record, from the request to the reap; and the ends of cores.
+OF_THE_KEEPER: Final = (
     commands.ProcessSpawn, commands.ProcessSignal, *_SPAWN_OUTCOMES, events.ProcessSignalled,
-    events.ProcessExited, events.ProcessReaped, events.ProcessLost,
+    events.ProcessExited, events.ProcessReaped, events.ProcessLost, events.CoreLost,
 )  # fmt: skip
 # A fold over a long ledger asks these of every record: one look at its kind says who cares.
-_OF_PROCESSES: Final = frozenset(OF_PROCESSES)
+_OF_THE_KEEPER: Final = frozenset(OF_THE_KEEPER)
 _OF_THE_CORE: Final = frozenset((events.CoreStarted, events.ArbiterStopped, events.CoreStopped))
 
 
@@ -55,13 +55,15 @@ class Spawns:
 
     `undecided`: spawn_id → its command. `alive`: spawn_id → the `process.spawned` of a process that
     has not been reaped. `exited`: those of `alive` whose exit is in the ledger. `signals`: seq →
-    the command of a signal whose outcome is not in the ledger.
+    the command of a signal whose outcome is not in the ledger. `lost_until`: boot ns at which the
+    newest core had ended that is on record as lost: a keeper tells of each until one is ready.
     """
 
     undecided: dict[int, Record] = field(factory=dict)
     alive: dict[int, Record] = field(factory=dict)
     exited: set[int] = field(factory=set)
     signals: dict[int, Record] = field(factory=dict)
+    lost_until: int = 0
 
     @property
     def settled(self) -> bool:
@@ -77,6 +79,8 @@ class Spawns:
             self.signals[record.seq] = record
         elif isinstance(body, events.ProcessSignalled):
             self.signals.pop(body.signal, None)
+        elif isinstance(body, events.CoreLost):
+            self.lost_until = max(self.lost_until, body.ended)
         elif record.spawn_id is not None:
             self._fold_fact(record.spawn_id, record, body)
 
@@ -142,7 +146,7 @@ class Fold:
         found.incarnation = record.incarnation
         if kind in OF_TIMERS:
             found.timers.fold(record)
-        if kind in _OF_PROCESSES:
+        if kind in _OF_THE_KEEPER:
             found.spawns.fold(record)
         actor = found.actors.get(record.actor)
         if actor is not None:
@@ -159,6 +163,8 @@ class Fold:
             if found.last is not None and body.boot_id != found.boot_id:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
+            if body.boot_id != found.boot_id:
+                found.spawns.lost_until = 0
             found.boot_id = body.boot_id
         else:
             found.leaving = isinstance(body, events.ArbiterStopped)

@@ -5,7 +5,8 @@ Known by:  circusctl, plugins, users.
 Never:     decides, imports the vocabulary (a plain command starts in the time of its libraries).
 
 Lazy pirate: when no answer comes, a new socket and the same request with the same id. A command is
-carried out at most once per id, so that a repetition gets the stored outcome (docs/wire.md).
+carried out at most once per id, so that a repetition gets the stored outcome (docs/wire.md). A core
+that ends hangs up, and the next one is asked as soon as it listens.
 Where the lock in the state directory is free, circusd has ended, and nobody is waited for in vain;
 one that has never been there may be about to start.
 """
@@ -20,7 +21,7 @@ from typing import Any, Final, Self
 
 import zmq
 
-from circus.bus.dial import dial_ctl, doors_of
+from circus.bus.dial import dial_ctl_watched, doors_of
 from circus.bus.wire import (
     CTL_BYTES_MAX,
     ERROR,
@@ -37,6 +38,8 @@ TRY_SECONDS_MIN: Final = 1.0
 TRIES: Final = 3
 # So long a daemon that is just being started may need to take its lock.
 REACH_SECONDS: Final = 1.0
+# Whoever hangs up on everybody is not asked more often than this.
+PAUSE_SECONDS: Final = 0.01
 NS: Final = 1_000_000_000
 
 
@@ -52,6 +55,7 @@ class Client:
         self.timeout = timeout
         self._context: zmq.Context[Any] | None = None
         self._socket: Any = None
+        self._monitor: Any = None  # readable once the connection is lost
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +91,7 @@ class Client:
                 return reply
             self._hang_up()
             self._check_running()
+            time.sleep(PAUSE_SECONDS)
         raise CallError(
             f"cannot reach circusd at {self.endpoint}: no answer in {self.timeout:g} s; "
             "is it running, and is this its endpoint?"
@@ -118,7 +123,7 @@ class Client:
             self._context = None
 
     def _try(self, request: bytes, identity: bytes, seconds: float) -> Reply | None:
-        """One round on one socket, or None when it brought nothing in time."""
+        """One round on one socket; None when it brought nothing in time, or the core hung up."""
         dialled = self._dialled()
         end = time.monotonic() + seconds
         # IMMEDIATE: nothing is queued to a peer that is not there, so sending waits for one.
@@ -126,13 +131,20 @@ class Client:
         dialled.setsockopt(zmq.SNDTIMEO, max(1, round(patience * 1000)))
         try:
             dialled.send(request)
-            while (left := end - time.monotonic()) > 0 and dialled.poll(round(left * 1000) + 1):
+            while self._answers(dialled, end - time.monotonic()):
                 reply = self._decoded(dialled.recv_multipart(zmq.NOBLOCK))
                 if reply.body.get("id") == identity or _concerns_all(reply):
                     return reply
         except zmq.Again:
             pass  # nobody there yet: the caller tries again until its own time is over
         return None
+
+    def _answers(self, dialled: Any, left: float) -> bool:
+        """Wait for an answer as long as the connection holds; what came before its end counts."""
+        if left <= 0:
+            return False
+        zmq.zmq_poll([(dialled, zmq.POLLIN), (self._monitor, zmq.POLLIN)], round(left * 1000) + 1)
+        return bool(dialled.poll(0))
 
     def _decoded(self, frames: list[bytes]) -> Reply:
         try:
@@ -145,14 +157,17 @@ class Client:
             ) from error
 
     def _dialled(self) -> Any:
+        if self._socket is not None and self._monitor.poll(0):
+            self._hang_up()  # its core has ended since the last call
         if self._socket is None:
             if self._context is None:
                 self._context = zmq.Context()
-            self._socket = dial_ctl(self._context, self.endpoint)
+            self._socket, self._monitor = dial_ctl_watched(self._context, self.endpoint)
         return self._socket
 
     def _hang_up(self) -> None:
         if self._socket is not None:
+            self._monitor.close(0)
             self._socket.close(0)
             self._socket = None
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from circus.process.kernel import Child, Ending, Kernel, SpawnFailed
 from circus.process.launch import Launch, Plan, from_map
+from circus.process.marks import mark
 
 HELD_ROWS_PER_PAGE: Final = 256
 ALIVE: Final = "alive"
@@ -100,14 +101,20 @@ class Numbers:
     """What the sequence numbers of all cores so far forbid.
 
     `given`: the highest in any request; no core may give it again (ADR-0095). `barrier`: no spawn
-    up to this one is carried out any more.
+    up to this one is carried out any more. `log`: the ledger that they are of, in hexadecimal
+    digits, as soon as a core has said it.
     """
 
-    __slots__ = ("barrier", "given")
+    __slots__ = ("barrier", "given", "log")
 
     def __init__(self) -> None:
         self.barrier = 0
         self.given = 0
+        self.log = ""
+
+    def mark(self, seq: int) -> bytes:
+        """For the environment of the process that is started for this request."""
+        return mark(self.log, seq) if self.log else b""
 
     def note(self, seq: int) -> None:
         """A request has this number."""
@@ -165,13 +172,14 @@ class Children:
             "held": [held.known() for held in self._held.values()],
             "specs": {digest: launch.to_map() for digest, launch in self._launches.items()},
             "listed": self._listed,
-            "numbers": [self.numbers.barrier, self.numbers.given],
+            "numbers": [self.numbers.barrier, self.numbers.given, self.numbers.log],
             "untold": list(self._untold),
         }
 
     def restore(self, carried: Mapping[str, Any], reopen: Callable[[Child], Child]) -> None:
         """Hold what the keeper before us in this process held: his children are ours."""
-        self.numbers.barrier, self.numbers.given = carried["numbers"]
+        self.numbers.barrier, self.numbers.given, *log = carried["numbers"]
+        self.numbers.log = log[0] if log else ""
         self._listed = carried["listed"]
         self._launches = {digest: from_map(spec) for digest, spec in carried["specs"].items()}
         for known in carried["held"]:
@@ -325,7 +333,7 @@ class Children:
         try:
             if launch is None:
                 raise SpawnFailed("spec", errno.EINVAL)
-            held.child = self._kernel.spawn(launch)
+            held.child = self._kernel.spawn(launch, self.numbers.mark(seq))
         except SpawnFailed as error:
             held.failed = (error.step, error.errno)
             return held.outcome()

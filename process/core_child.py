@@ -64,12 +64,14 @@ class KeeperOptions(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A core that ended; the next one is told. `silent` (ns) is not 0 if it was hung."""
+    """A core that ended; the next one is told. `silent` (ns) is not 0 if it was hung. `at` (boot
+    ns) is when its end was seen: what is on record up to there is not recorded again."""
 
     pid: int
     code: int | None
     signal: int | None
     silent: int = 0
+    at: int = 0
 
 
 class CoreLife:
@@ -143,11 +145,11 @@ class CoreLife:
         if self.up and not self._watch.doomed:
             self.due = self._watch.doom(boot)
 
-    def ended(self, code: int | None, signum: int | None) -> None:
+    def ended(self, code: int | None, signum: int | None, boot: int) -> None:
         """The next one is told of it, until one is ready; not of one that made room for it."""
         pid, self.pid, self.due = self.pid, 0, None
         if not self.ready or code != 0:
-            self.lost.append(Lost(pid, code, signum, self._watch.silent))
+            self.lost.append(Lost(pid, code, signum, self._watch.silent, boot))
 
     def put_off(self, boot: int) -> None:
         """Decide when the next one starts."""
@@ -298,16 +300,16 @@ class CoreChild(CoreLife):
             self.take(carried["pid"], carried["link"])
         self.recall(carried["life"])
 
-    def reap(self) -> tuple[int | None, int | None]:
+    def reap(self, boot: int) -> tuple[int | None, int | None]:
         """It has ended: code or signal. The link is the caller's to close."""
         seen = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         assert seen is not None
         os.close(self.pidfd)
         self.pidfd = -1
         exited = seen.si_code == os.CLD_EXITED
-        ending = (seen.si_status, None) if exited else (None, seen.si_status)
-        self.ended(*ending)
-        return ending
+        code, signum = (seen.si_status, None) if exited else (None, seen.si_status)
+        self.ended(code, signum, boot)
+        return code, signum
 
 
 class Start(NamedTuple):

@@ -251,9 +251,10 @@ class KeeperLoop:
             pass
         self._kernel.epoll.unregister(core.pidfd)
         self._children.know(core.pid, forget=True)
-        code, signum = core.reap()
+        boot = _boot()
+        code, signum = core.reap(boot)
         self.disconnect()
-        self._keeping.core_ended(core, code, signum, _boot())
+        self._keeping.core_ended(core, code, signum, boot)
 
     # -- our own replacement -----------------------------------------------------------------------
 

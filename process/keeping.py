@@ -214,6 +214,8 @@ class Keeping:
     def _settle(self, settings: Mapping[str, Any]) -> None:
         if settings.get("no_new_privs"):
             self._loop.harden()
+        if "log" in settings:
+            self._children.numbers.log = settings["log"]
         if self._core is not None and "silence" in settings:
             self._core.bear(settings["silence"])
 

@@ -1,6 +1,6 @@
 """Room: process -- the kernel seam: everything that supervision asks of an operating system.
 
-Knows:     process.launch, process.linux, process.spawn.
+Knows:     process.launch, process.linux, process.proof, process.spawn.
 Known by:  process.children (through the Protocol), the simulator (implements it).
 Never:     decides whom to start, signal or reap.
 
@@ -25,10 +25,9 @@ from circus.process import linux
 from circus.process.fast_road import SpawnFailed
 from circus.process.launch import Launch
 from circus.process.linux import Ending
+from circus.process.proof import has_inodes
 from circus.process.spawn import Spawner
 
-# pidfds have inode numbers of their own, unique per boot, since this release.
-PIDFD_INODES_SINCE: Final = (6, 9)
 KILL_PASSES_MAX: Final = 8
 LISTING_BYTES: Final = 64 * 1024
 # A zombie's pidfd stays readable until the reap, and to take it out is a call for every death.
@@ -59,8 +58,11 @@ class Kernel(Protocol):
         """Wall clock and CLOCK_BOOTTIME, ns."""
         ...
 
-    def spawn(self, launch: Launch) -> Child:
-        """Start a program; when this returns it has been executed. Raises SpawnFailed."""
+    def spawn(self, launch: Launch, mark: bytes = b"") -> Child:
+        """Start a program; when this returns it has been executed. Raises SpawnFailed.
+
+        `mark` is one more variable of its environment (process.marks).
+        """
         ...
 
     def watch(self, child: Child) -> None:
@@ -112,8 +114,8 @@ class LinuxKernel:
     def now(self) -> tuple[int, int]:
         return time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def spawn(self, launch: Launch) -> Child:
-        pid = self._spawner.spawn(launch)
+    def spawn(self, launch: Launch, mark: bytes = b"") -> Child:
+        pid = self._spawner.spawn(launch, mark=mark)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
@@ -321,17 +323,6 @@ def _reap_orphan(pid: int) -> Orphan | None:
     if seen.si_code == linux.CLD_EXITED:
         return Orphan(pid, seen.si_status, None)
     return Orphan(pid, None, seen.si_status)
-
-
-def has_inodes() -> bool:
-    """Whether a pidfd's inode says which process it is."""
-    return _release() >= PIDFD_INODES_SINCE
-
-
-def _release() -> tuple[int, int]:
-    major, minor = os.uname().release.split(".")[:2]
-    digits = "".join(c for c in minor if c.isdigit())
-    return int(major), int(digits or 0)
 
 
 __all__ = [

@@ -57,12 +57,13 @@ class Settling:
 class Lives:
     """Every process that is not over, by spawn_id."""
 
-    __slots__ = ("known", "reconciled", "settling")
+    __slots__ = ("known", "lost_until", "reconciled", "settling")
 
     def __init__(self) -> None:
         self.known: dict[int, Known] = {}
         self.settling: Settling | None = None
         self.reconciled = False
+        self.lost_until = 0  # boot ns: cores that ended up to then are on record as lost
 
     def forget_over(self, spawn_id: int) -> None:
         """Its last fact is in the ledger."""
@@ -74,6 +75,7 @@ class Lives:
         """What the ledger says, until the keeper has listed what it holds."""
         self.settling = settling
         spawns = settling.spawns
+        self.lost_until = spawns.lost_until
         for spawn_id, record in spawns.undecided.items():
             self.know(spawn_id, record, Life())
         for spawn_id, record in spawns.alive.items():

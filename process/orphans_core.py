@@ -1,7 +1,7 @@
 """Room: process -- is the process behind a pid the one on record? Decided, never looked up.
 
 Knows:     nothing.
-Known by:  process.orphans, which looks.
+Known by:  process.proof, which looks; process.orphans, process.marks.
 Never:     asks the kernel, reads a clock; believes a pid alone.
 """
 
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 # A start is noted once the spawn has returned; the kernel noted it earlier, in ticks of 10 ms.
 NOTED_WITHIN: Final = 5_000_000_000
+TICK: Final = 10_000_000  # the coarsest that a start time may be
 
 
 class Evidence(NamedTuple):
@@ -19,6 +20,11 @@ class Evidence(NamedTuple):
 
     started: int
     inode: int
+
+
+def is_answer(asked: int, seen: Evidence) -> bool:
+    """Whether a process that carries a mark was started after it had been asked for (boot ns)."""
+    return seen.started + TICK > asked
 
 
 def is_same(recorded: Evidence, seen: Evidence) -> bool:

@@ -181,10 +181,12 @@ class Reaper:
 
 
 def _hello(hearing: Hearing, version: int, pid: int, lost: Iterable[Any], given: int) -> None:
-    for gone, code, signum, silent in lost:
+    for gone, code, signum, silent, at in lost:
+        if 0 < at <= hearing.lives.lost_until:
+            continue  # A core that died before it was ready has put it on record.
         if silent:
             hearing.drafts.append(Draft(CoreHung(gone, silent), cause=0))
-        hearing.drafts.append(Draft(CoreLost(gone, code, signum), cause=0))
+        hearing.drafts.append(Draft(CoreLost(gone, code, signum, at), cause=0))
 
 
 def _held(hearing: Hearing, last: Any, rows: Sequence[Sequence[Any]]) -> None:
@@ -200,6 +202,7 @@ def _held(hearing: Hearing, last: Any, rows: Sequence[Sequence[Any]]) -> None:
 
 
 def _spawned(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    # A process that was found by its mark is `adopted`, which no keeper says.
     hearing.news(spawn_id, ProcessSpawned(*seen), spawn_id)
 
 

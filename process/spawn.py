@@ -35,6 +35,7 @@ from circus.process.fast_road import (
     worse,
 )
 from circus.process.launch import Launch, executables
+from circus.process.marks import VARIABLE
 
 if TYPE_CHECKING:
     from circus.process.identity import Identity
@@ -76,13 +77,17 @@ class Spawner:
         if self._pipe is None and self._fast is by_fork_exec and not self._strange:
             self._pipe = shared_pipe()
 
-    def spawn(self, launch: Launch, stdio: tuple[int, int, int] = INHERIT) -> int:
+    def spawn(
+        self, launch: Launch, stdio: tuple[int, int, int] = INHERIT, *, mark: bytes = b""
+    ) -> int:
         """The pid of the program, which runs; raises SpawnFailed and leaves nothing."""
-        prepared = launch.ready or prepare(launch)
+        prepared: Prepared = launch.ready or prepare(launch)
+        if mark:
+            prepared = prepared._replace(env=[*prepared.env, mark])
         streams = self._streams(launch, stdio)
         identity = identity_of(launch)
         if identity or launch.limits or (self._strange and _signals_leak()):
-            return self._spawn_full(launch, streams, identity)
+            return self._spawn_full(launch, prepared, streams, identity)
         return self._spawn_fast(prepared, streams)
 
     def spawn_aside(self, launch: Launch) -> int:
@@ -132,8 +137,9 @@ class Spawner:
             return by_popen(prepared, streams, close=self._strange, pipe=None)
 
     def _spawn_full(
-        self, launch: Launch, streams: tuple[int, int, int], identity: Identity | None
-    ) -> int:
+        self, launch: Launch, prepared: Prepared, streams: tuple[int, int, int],
+        identity: Identity | None,
+    ) -> int:  # fmt: skip
         read, write = os.pipe2(os.O_CLOEXEC)
         # A signal between fork and the reset below would write to our own wake-up pipe and be
         # taken for ours. The mask lasts for one fork and the child clears it.
@@ -141,7 +147,8 @@ class Spawner:
         try:
             pid = os.fork()
             if pid == 0:
-                _become(launch, streams, identity, (write, self._nofile, self._strange))
+                around = (write, self._nofile, self._strange)
+                _become(launch, prepared, streams, identity, around)
         except OSError as error:
             os.close(read)
             raise SpawnFailed("fork", error.errno or errno.EAGAIN) from error
@@ -165,7 +172,7 @@ def prepare(launch: Launch) -> Prepared:
         raise SpawnFailed("exec", errno.EINVAL)
     prepared = Prepared(
         [os.fsencode(word) for word in launch.argv],
-        [os.fsencode(f"{name}={value}") for name, value in launch.env.items()],
+        [os.fsencode(f"{n}={value}") for n, value in launch.env.items() if n != VARIABLE],
         tuple(os.fsencode(place) for place in executables(launch)),
         None if launch.cwd is None else os.fsencode(launch.cwd),
         -1 if launch.umask is None else launch.umask,
@@ -185,6 +192,7 @@ def identity_of(launch: Launch) -> Identity | None:
 
 def _become(
     launch: Launch,
+    prepared: Prepared,
     streams: tuple[int, int, int],
     identity: Identity | None,
     around: tuple[int, tuple[int, int] | None, bool],
@@ -193,13 +201,12 @@ def _become(
     write, nofile, strange = around
     step = "signals"
     try:
-        for name, act in _steps(launch, streams, identity, nofile):
+        for name, act in _steps(launch, prepared, streams, identity, nofile):
             step = name
             act()
         step = "exec"
         if strange:
             _close_on_exec()
-        prepared: Prepared = launch.ready
         _exec(prepared.programs, prepared.argv, dict(p.split(b"=", 1) for p in prepared.env))
     except OSError as error:
         os.write(write, f"{step}:{error.errno or 0}".encode("ascii"))
@@ -211,11 +218,11 @@ def _become(
 
 def _steps(
     launch: Launch,
+    prepared: Prepared,
     streams: tuple[int, int, int],
     identity: Identity | None,
     nofile: tuple[int, int] | None,
 ) -> list[tuple[str, Callable[[], Any]]]:
-    prepared: Prepared = launch.ready
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("signals", _reset_signals),
         ("setsid", os.setsid),

@@ -60,7 +60,7 @@ class SimKernel:
     def now(self) -> tuple[int, int]:
         return self.agenda.moment()
 
-    def spawn(self, launch: Launch) -> Child:
+    def spawn(self, launch: Launch, _mark: bytes = b"") -> Child:
         lives, agenda = self.lives, self.agenda
         fault = lives.weather.spoil(agenda.chance)
         if fault is not None:

@@ -146,7 +146,7 @@ class SimKeeper:
         while self._inbox:
             self.keeping.hear(self._inbox.popleft())
         pid = self.core.pid
-        self.core.ended(code, signum)
+        self.core.ended(code, signum, self.agenda.boot)
         self.disconnect()
         self.keeping.core_ended(self.core, code, signum, self.agenda.boot)
         if self.core.due is not None:

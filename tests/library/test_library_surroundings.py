@@ -13,7 +13,9 @@ import pytest
 
 from circus.arbiter import Arbiter
 from circus.arbiter.library_asking import KeeperLost
+from circus.bus.events import KeeperLost as KeeperGone
 from circus.bus.events import ProcessExited, ProcessLost
+from circus.bus.record import Record
 from circus.bus.subscribe import subscribe
 from circus.client import Client
 from circus.watcher import Watcher
@@ -217,16 +219,9 @@ def test_the_death_of_the_keeper_is_an_error_that_names_what_is_left(
     state_dir: Path, reaped: Callable[[int], int]
 ) -> None:
     """
-    `start` raises: which keeper, what ended it, which workers run on without it.
+    `start` raises: which keeper, what ended it, which workers run on without it, if they are left.
     """
-    arbiter = InThread([Watcher("sleeper", "sleep 1000", numprocesses=2)], state_dir=str(state_dir))
-    arbiter.worker.start()
-    assert arbiter.up.wait(WAIT)
-    pids = [reaped(pid) for pid in sorted(arbiter.get_watcher("sleeper").pids)]
-    with Client(str(state_dir)) as client:
-        keeper = client.call("status")["keeper"]["pid"]
-    os.kill(keeper, signal.SIGKILL)
-    arbiter.worker.join(WAIT)
+    arbiter, keeper, pids = _bereaved(state_dir, reaped, orphans="leave")
     assert isinstance(arbiter.failure, KeeperLost)
     assert tuple(pids) == arbiter.failure.pids
     text = f"cannot go on: the keeper (pid {keeper}) was ended by SIGKILL; its workers run on"
@@ -241,5 +236,45 @@ def test_the_death_of_the_keeper_is_an_error_that_names_what_is_left(
     again.start().result(WAIT)
     again.stop()
     with subscribe(str(state_dir), after=0, follow=False) as records:
-        lost = [record.spawn_id for record in records if isinstance(record.body, ProcessLost)]
-    assert 2 == len(set(lost)) == len(lost)
+        told = list(records)
+    assert 2 + 2 == _ended(told)
+
+
+def test_the_workers_of_a_killed_keeper_are_stopped_as_those_of_a_daemon(
+    state_dir: Path, reaped: Callable[[int], int]
+) -> None:
+    """
+    By their plans and on record, before `start` raises; the next start finds nobody.
+    """
+    arbiter, keeper, pids = _bereaved(state_dir, reaped)
+    assert isinstance(arbiter.failure, KeeperLost)
+    assert () == arbiter.failure.pids
+    assert "its workers are stopped; start again" in str(arbiter.failure)
+    with subscribe(str(state_dir), after=0, follow=False) as records:
+        told = list(records)
+    (lost,) = [record.body for record in told if record.name == "keeper.lost"]
+    assert KeeperGone(keeper, tuple(pids)) == lost
+    assert 2 == _ended(told)
+
+
+def _ended(records: list[Record]) -> int:
+    """How many processes have ended on record, each once."""
+    ends = [r.spawn_id for r in records if isinstance(r.body, ProcessExited | ProcessLost)]
+    assert len(set(ends)) == len(ends)
+    return len(ends)
+
+
+def _bereaved(
+    state_dir: Path, reaped: Callable[[int], int], **options: Any
+) -> tuple[InThread, int, list[int]]:
+    """An arbiter of two workers whose keeper has been killed; the keeper's pid and theirs."""
+    watcher = Watcher("sleeper", "sleep 1000", numprocesses=2)
+    arbiter = InThread([watcher], state_dir=str(state_dir), **options)
+    arbiter.worker.start()
+    assert arbiter.up.wait(WAIT)
+    pids = [reaped(pid) for pid in sorted(arbiter.get_watcher("sleeper").pids)]
+    with Client(str(state_dir)) as client:
+        keeper = client.call("status")["keeper"]["pid"]
+    os.kill(keeper, signal.SIGKILL)
+    arbiter.worker.join(WAIT)
+    return arbiter, keeper, pids

@@ -12,7 +12,7 @@ from typing import Any
 
 from circus.bus.codec import Stamp, stamped
 from circus.bus.commands import ProcessSignal, ProcessSpawn
-from circus.bus.events import ProcessSpawned, ProcessSpawnFailed, ReaperReconciled
+from circus.bus.events import CoreLost, ProcessSpawned, ProcessSpawnFailed, ReaperReconciled
 from circus.bus.past import Spawns
 from circus.bus.record import Draft, Record
 from circus.bus.values import Moment
@@ -260,10 +260,19 @@ def test_the_keepers_own_news_is_said() -> None:
     """Lost cores, orphans and signals to the daemon."""
     world = ready_world()
     names = ["core.lost", "core.hung", "core.lost", "orphan.reaped", "signal.received"]
-    lost = ((6, None, 9, 0), (7, None, 9, 30))
+    lost = ((6, None, 9, 0, 1), (7, None, 9, 30, 2))
     assert names == world.hear(
         ("hello", 1, 5, lost, 0), ("orphan", 8, 0, None), ("os_signal", 15), ("pong", 1)
     )
+
+
+def test_a_core_that_is_on_record_as_lost_is_not_lost_again() -> None:
+    """The keeper tells of every core until one is ready; those in between may have died of it."""
+    world = World()
+    world.reaper.reconcile(Spawns(lost_until=5), 99)
+    lost = ((6, None, 9, 30, 4), (7, 1, None, 0, 5), (8, 1, None, 0, 6))
+    world.hear(("hello", 1, 5, lost, 0))
+    assert [CoreLost(8, 1, None, 6)] == [record.body for record in world.said]
 
 
 def test_a_report_about_nobodys_process_is_no_news() -> None:

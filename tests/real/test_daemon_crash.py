@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from circus.bus.record import Record, fields_of
 from circus.bus.wire import Request, decode_reply, encode_request
+from circus.client import Client
 
 Launch = Callable[..., Any]
 
@@ -33,6 +34,14 @@ give_up = 0
 cmd = "sleep 1000"
 numprocesses = 3
 """
+
+CALM: Final = '[watcher.calm]\ncmd = "sleep 1000"\n'
+STUBBORN: Final = """
+[watcher.stubborn]
+cmd = '''sh -c 'trap "" TERM; echo > %(dir)s/up; while :; do sleep 1000; done' '''
+graceful_timeout = 3
+"""
+WAIT_SECONDS: Final = 20
 
 
 def strike(tale: Any) -> None:
@@ -223,3 +232,41 @@ def test_a_start_goes_on_where_the_operator_left(launch: Launch) -> None:
     assert {"one": "stopped", "two": "active"} == daemon.ask("status")["statuses"]
     assert 0 == daemon.stop()
     daemon.judge()
+
+
+def test_a_waiting_client_notices_a_new_core_at_once(
+    launch: Launch, tmp_path: Path, written: Any
+) -> None:
+    """A request that was on its way is sent again when the connection ends, not when its time is
+    nearly over: a third of this one's is longer than the test may take."""
+    daemon = launch(STUBBORN % {"dir": tmp_path}).start()
+    tale = daemon.tale()
+    tale.next("watcher.started", "stubborn")
+    written(tmp_path / "up")
+    replies: list[dict[str, Any]] = []
+
+    def ask() -> None:
+        with Client(daemon.state_dir, timeout=600) as client:
+            replies.append(client.call("stop", name="stubborn", waiting=True))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    tale.next("watcher.stopping", "stubborn")
+    kill_core(tale)
+    asking.join(WAIT_SECONDS)
+    assert ["ok"] == [reply["status"] for reply in replies]
+    assert 0 == daemon.stop()
+
+
+def test_a_core_that_was_lost_is_told_once(launch: Launch) -> None:
+    """The keeper tells of it until a core is ready; the one in between has put it on record."""
+    daemon = launch(CALM).start()
+    tale = daemon.tale()
+    tale.next("core.ready")
+    kill_core(tale)
+    tale.next("core.lost")
+    last = kill_core(tale)
+    tale.next("core.ready", where=lambda record: record.incarnation == last.incarnation)
+    assert 0 == daemon.stop()
+    lost = [fields_of(record.body) for record in daemon.judge() if record.name == "core.lost"]
+    assert len(lost) == len({one["pid"] for one in lost})

@@ -27,6 +27,15 @@ cmd = '''sh -c 'trap "" TERM; echo up > %(dir)s/up; while :; do sleep 0.1; done'
 graceful_timeout = 0.5
 """
 
+WRITES: Final = """
+[circus]
+loglevel = "error"
+orphans = "%(orphans)s"
+
+[watcher.writes]
+cmd = '''sh -c 'echo $$ > %(dir)s/pid$1; exec sleep 1000' it $(circus.wid)'''
+"""
+
 
 def test_a_core_without_its_keeper_stops_what_is_proven_ours(
     launch: Launch, tmp_path: Path, grown: Any, written: Any
@@ -79,6 +88,50 @@ def test_a_daemon_that_comes_back_stops_what_the_last_one_left(
         grown.ended(pid)
     again.next("process.spawned", "deaf", where=lambda record: record.incarnation > 1)
     assert 0 == daemon.stop()
+
+
+def test_a_worker_that_nobody_was_told_of_is_found_by_its_mark(
+    launch: Launch, tmp_path: Path, grown: Any, written: Any
+) -> None:
+    """The keeper started it and was killed before the core had heard: it is on record as spawned
+    and stopped like the others, and nobody says that it never ran."""
+    daemon = launch(WRITES % {"dir": tmp_path, "orphans": "stop"}).start()
+    spawn_id, pids = _lose_untold(daemon, tmp_path, written)
+    daemon.start()
+    again = daemon.tale()
+    lost = again.next("keeper.lost")
+    assert sorted(pids) == sorted(fields_of(lost.body)["survivors"])
+    again.next("core.ready", where=lambda record: record.incarnation > 1)
+    for pid in pids:
+        grown.ended(pid)
+    assert 0 == daemon.stop()
+    life = [record for record in daemon.judge() if record.spawn_id == spawn_id]
+    born = fields_of(life[1].body)
+    assert ("process.spawned", True) == (life[1].name, born["adopted"])
+    assert born["pid"] in pids
+
+
+def _lose_untold(daemon: Any, tmp_path: Path, written: Any) -> tuple[int, list[int]]:
+    """Keeper and core killed, with a second worker that only the keeper knew of; the seq of its
+    request and the pids of both."""
+    tale = daemon.tale()
+    tale.next("watcher.started", "writes")
+    pids = [int(written(tmp_path / "pid1"))]
+    core = daemon.core_pid()
+    os.kill(daemon.pid, signal.SIGSTOP)
+    daemon.ask("incr", name="writes")
+    spawn = tale.next("process.spawn", "writes")
+    assert core == daemon.core_pid()  # by then the request has left
+    os.kill(core, signal.SIGSTOP)
+    os.kill(daemon.pid, signal.SIGCONT)
+    pids.append(int(written(tmp_path / "pid2")))
+    os.kill(daemon.pid, signal.SIGSTOP)
+    os.kill(core, signal.SIGKILL)
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait()
+    daemon.hang_up()
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    return spawn.seq, pids
 
 
 def test_a_pid_alone_proves_nothing() -> None:

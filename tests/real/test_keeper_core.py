@@ -106,7 +106,7 @@ def test_cores_that_never_become_ready_wait_longer_each_time() -> None:
         if pause == 0:
             life.is_ready(found=7, head=9)
             life.look(NOW)
-        life.ended(1, None)
+        life.ended(1, None, 0)
         life.put_off(NOW)
         assert NOW + pause == life.due
 
@@ -123,7 +123,7 @@ def test_ready_cores_that_die_at_one_place_of_the_ledger_are_put_off() -> None:
         life.begun(1)
         life.is_ready(found, head)
         life.look(NOW)
-        life.ended(None, 9)
+        life.ended(None, 9, 0)
         life.put_off(NOW + lived)
         assert NOW + lived + pause == life.due, (found, head)
 
@@ -137,8 +137,8 @@ def test_a_silent_core_is_aborted_and_then_killed() -> None:
     assert ["abort"] == core.done
     core.look(core.due or 0)
     assert ["abort", "kill"] == core.done
-    core.ended(None, signal.SIGKILL)
-    assert [Lost(1, None, signal.SIGKILL, 3 * SECOND)] == core.lost
+    core.ended(None, signal.SIGKILL, 7)
+    assert [Lost(1, None, signal.SIGKILL, 3 * SECOND, 7)] == core.lost
     unready = Patient(silence=3 * SECOND)
     assert [SECOND] * 30 == [look_at(unready) for _ in range(30)]
     assert EXIT_WITHIN == look_at(unready)
@@ -161,7 +161,7 @@ def test_a_stopped_core_is_replaced_and_its_workers_run_on(tmp_path: Path, mark:
     """SIGSTOP: neither SIGABRT nor anything but SIGKILL reaches it; the next one hears why."""
     daemon = Daemon(tmp_path, mark, "hung", silence=SECOND)
     hung, worker = (words := daemon.line("spawned"))[0], words[4]
-    assert f"({hung}, None, 9, {SECOND})" in " ".join(daemon.line("hello"))
+    assert f"({hung}, None, 9, {SECOND}, " in " ".join(daemon.line("hello"))
     assert worker in " ".join(daemon.line("held"))
     daemon.process.send_signal(signal.SIGTERM)
     assert 5 == daemon.end()
@@ -172,7 +172,7 @@ def test_a_core_that_is_ready_at_last_hears_of_all_before_it(tmp_path: Path, mar
     daemon = Daemon(tmp_path, mark, "late", pause=1)
     pids = [daemon.line("hello")[0] for _ in range(3)]
     hello = " ".join(daemon.line("hello"))
-    assert [pid for pid in pids if f"({pid}, 1, None, 0)" in hello] == pids
+    assert [pid for pid in pids if f"({pid}, 1, None, 0, " in hello] == pids
     daemon.line("spawned")
     daemon.process.send_signal(signal.SIGTERM)
     assert 5 == daemon.end()
