@@ -13,11 +13,13 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TextIO
 
 from circus.bus import events
 from circus.bus.record import Body, Record, fields_of
+from circus.bus.values import NS_PER_SECOND, Nanoseconds
 
 # The numbers of the standard library's logging, whose import would cost 6 ms.
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -62,6 +64,7 @@ NOTABLE: Final[Mapping[type[Body], tuple[str, str]]] = {
     events.ActorFailed: (ERROR, "policy failed"),
     events.InputSetAside: (ERROR, "input set aside"),
 }
+DURATIONS: Final = frozenset({"delay", "silent"})  # ns
 HIDDEN: Final = frozenset({"rusage", "spec", "traceback", "seed", "flags", "boot_id", "inode"})
 LINES_WAITING_MAX: Final = 10_000
 
@@ -141,15 +144,35 @@ def _line(record: Record) -> Line:
 
 
 def _values(record: Record) -> dict[str, Any]:
-    values: dict[str, Any] = {"seq": record.seq}
+    values: dict[str, Any] = {"timestamp": _iso(record.at), "seq": record.seq}
     if record.watcher is not None:
         values["watcher"] = record.watcher
     if record.spawn_id is not None:
         values["spawn_id"] = record.spawn_id
-    shown = fields_of(record.body).items()
-    return values | {
-        name: value for name, value in shown if name not in HIDDEN and value not in (None, (), "")
-    }
+    for name, value in fields_of(record.body).items():
+        shown = None if name in HIDDEN else _shown(name, value)
+        if shown not in (None, ""):
+            values[name] = shown
+    return values
+
+
+def _shown(name: str, value: Any) -> Any:
+    """As a person reads it: durations in seconds, names in a row."""
+    if name in DURATIONS:
+        return f"{value / NS_PER_SECOND:.3g}s"
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}:{_shown('', inner)}" for key, inner in value.items())
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return value
+
+
+def _iso(wall: Nanoseconds) -> str:
+    """When it was recorded, which is before this line is written."""
+    import datetime  # it is not there before structlog is
+
+    moment = datetime.datetime.fromtimestamp(wall / NS_PER_SECOND, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _opened(path: str) -> TextIO:
@@ -168,8 +191,14 @@ def _logger(stream: TextIO) -> Callable[..., None]:
         structlog.WriteLogger(stream),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
+            _timed,
             renderer,
         ],
     )
     return lambda level, text, **values: getattr(logger, level)(text, **values)
+
+
+def _timed(_logger: Any, _method: str, values: Any) -> Any:
+    """What no record says has the time at which it is written."""
+    values.setdefault("timestamp", _iso(time.time_ns()))
+    return values

@@ -85,3 +85,22 @@ def test_every_notable_record_has_a_level() -> None:
     The table is complete in itself.
     """
     assert {level for level, _ in NOTABLE.values()} <= set(operator_log.LEVELS)
+
+
+def test_a_line_has_the_time_of_its_record_and_values_that_a_person_reads(tmp_path: Path) -> None:
+    """
+    Durations in seconds, names in a row, nothing that is empty.
+    """
+    path = tmp_path / "log"
+    log = OperatorLog("info", str(path))
+    configured = events.ArbiterConfigured(("web", "db"), (), {"x": ("cmd", "args")}, "d")
+    log.observe(record(configured, 1))
+    log.observe(record(events.SlotWaiting(5, 876_837_398), 2, "web"))
+    log.note("info", "by the way")
+    log.close()
+
+    first, second, third = path.read_text().splitlines()
+    assert first.startswith("timestamp=1970-01-01T00:00:00.000Z level=info event=configured seq=1 ")
+    assert first.endswith("added=web,db changed=x:cmd,args digest=d")
+    assert second.endswith("failures=5 delay=0.877s")
+    assert third.startswith("timestamp=2")
