@@ -169,9 +169,9 @@ def _shown(name: str, value: Any) -> Any:
 
 def _iso(wall: Nanoseconds) -> str:
     """When it was recorded, which is before this line is written."""
-    import datetime  # it is not there before structlog is
+    import datetime as dt  # it is not there before structlog is
 
-    moment = datetime.datetime.fromtimestamp(wall / NS_PER_SECOND, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(wall / NS_PER_SECOND, dt.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
