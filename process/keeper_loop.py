@@ -168,6 +168,7 @@ class KeeperLoop:
         try:
             done = link.flush()
         except LinkClosed:
+            self._hear_last()
             self.disconnect()
             return
         # Level-triggered: ask for writability only while something waits for it.
@@ -196,6 +197,11 @@ class KeeperLoop:
         if operations:
             self._keeping.hear(operations)
         return bool(operations)
+
+    def _hear_last(self) -> None:
+        """A core's last words count, `ready` or `stopping`, however much was said before them."""
+        while self._link is not None and self._hear():
+            pass
 
     def disconnect(self) -> None:
         """Give the link up, ours or what is left of it."""
@@ -246,9 +252,7 @@ class KeeperLoop:
         self.disconnect()
 
     def _note_core_ended(self, core: CoreChild) -> None:
-        # Its last words count, `ready` or `stopping`, however much was said before them.
-        while self._link is not None and self._hear():
-            pass
+        self._hear_last()
         self._kernel.epoll.unregister(core.pidfd)
         self._children.know(core.pid, forget=True)
         boot = _boot()

@@ -59,6 +59,14 @@ while True:
                 ("spawn", 4, sleep.digest, "w", sleep.plan._replace(priority=5)))
         elif report[0] == "spawned" and role == "dying" and report[1] == 4:
             sys.exit(1)
+        elif report[0] == "held" and role == "brief":
+            os.kill(os.getppid(), signal.SIGSTOP)
+            out(("ping", 1))
+            out(("stopping", 5))
+            link.close()
+            os.kill(os.getppid(), signal.SIGCONT)
+            select.select([], [], [], 0.2)
+            sys.exit(0)
         elif report[0] == "held":
             out(("ready", os.getpid(), 0))
             if not report[2]:

@@ -87,6 +87,15 @@ def test_term_is_the_cores_to_answer_and_its_exit_code_is_ours(tmp_path: Path, m
     assert [] == last_words.read(str(tmp_path))
 
 
+def test_what_a_core_said_last_counts_even_if_nobody_can_answer_it(
+    tmp_path: Path, mark: str
+) -> None:
+    """
+    The keeper wants to answer an earlier word and finds the link closed: `stopping` is in it still.
+    """
+    assert 5 == Daemon(tmp_path, mark, "brief").end()
+
+
 def test_a_core_that_does_not_answer_a_term_is_done_without(tmp_path: Path, mark: str) -> None:
     """After two seconds the keeper stops everything itself and keeps what it saw."""
     daemon = Daemon(tmp_path, mark, "deaf")
