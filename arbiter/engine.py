@@ -15,6 +15,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Container
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -277,11 +278,16 @@ class Engine:
     def _say_ready(self) -> None:
         """From here on this core is worth restarting at once (DESIGN.md, 7)."""
         self._ready = True
+        self.parts.runtime.say((Draft(events.CoreReady()),), self._tell_keeper)
+        self.parts.runtime.pump()
+
+    def _tell_keeper(self, _stamped: object) -> None:
+        """It is on record, and the keeper hears it before the world does: whoever kills this core
+        for what he has heard kills one that worked."""
         parts = self.parts
-        parts.runtime.say((Draft(events.CoreReady()),))
-        parts.runtime.pump()
         parts.link.send([("ready", parts.found, parts.ledger.head)])
-        parts.link.flush()
+        with suppress(LinkClosed):  # the loop sees that, too, and not in the middle of a record
+            parts.link.flush()
 
     def _settle(self) -> None:
         """Answers that waited for the platter, readers that waited for something to read."""

@@ -8,7 +8,7 @@ Never:     replaces a production part by one of its own, except at the five seam
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, Protocol
 
 import attr
@@ -28,6 +28,7 @@ from circus.bus.record import Decision, Draft, Record
 from circus.bus.segments import Hole
 from circus.bus.switchboard import Observer, Publisher
 from circus.bus.values import CLIENT
+from circus.process.link import LinkClosed
 from circus.process.lives import HOST_RESTART
 from circus.process.reaper import Reaper
 from circus.replay.checks.checkers import Violation
@@ -296,11 +297,15 @@ class SimCore:
 
     def _say_ready(self) -> None:
         self._ready = True
-        self.runtime.say((Draft(events.CoreReady()),))
+        self.runtime.say((Draft(events.CoreReady()),), self._tell_keeper)
         self.runtime.pump()
+
+    def _tell_keeper(self, _stamped: object) -> None:
+        """As the engine of a real core: before the world hears it."""
         found = self.past.last.seq if self.past.last else 0
         self.link.send([("ready", found, self.ledger.head)])
-        self.link.flush()
+        with suppress(LinkClosed):
+            self.link.flush()
 
     def _finish(self, reason: str) -> None:
         self.runtime.say((Draft(events.CoreStopped(reason)),))

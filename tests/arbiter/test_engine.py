@@ -28,7 +28,7 @@ from circus.bus.record import Record
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import Moment
 from circus.bus.vault import Vault
-from circus.bus.wire import Request, decode_reply, encode_request
+from circus.bus.wire import EVENT, Request, barrier_topic, decode_reply, encode_request
 from circus.process.link import Link, pair
 
 DEADLINE_MS: Final = 20_000
@@ -170,6 +170,36 @@ def test_a_core_serves_from_its_first_record_to_its_last(
     assert isinstance(records[0].body, events.CoreStarted)
     assert isinstance(records[-1].body, events.CoreStopped)
     assert list(range(1, len(records) + 1)) == [record.seq for record in records]
+
+
+@pytest.mark.real
+def test_the_keeper_hears_first_that_a_core_is_ready(opened: Open) -> None:
+    """
+    Whoever kills a core as soon as he has heard it kills one that its keeper starts again at once.
+    """
+    core = opened()
+    listening = core.context.socket(zmq.SUB)
+
+    def wait_for(words: bytes) -> None:
+        heard = b""
+        while words not in heard:
+            assert listening.poll(DEADLINE_MS)
+            heard = b"".join(listening.recv_multipart())
+
+    listening.connect(f"ipc://{core.path}/run/events.sock")
+    barrier = barrier_topic(bytes(16))
+    for topic in (EVENT, barrier):
+        listening.subscribe(topic)
+    core.thread.start()
+    wait_for(barrier)
+    core.keeper.send([("held", True, ())])
+    core.keeper.flush()
+    wait_for(b"core.ready")
+    listening.close(0)
+    told: list[Any] = []
+    while items := core.keeper.receive():
+        told += items
+    assert "ready" in [item[0] for item in told]
 
 
 @pytest.mark.real
