@@ -8,6 +8,7 @@ Never:     runs a row: `make campaign` does.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from campaign import harness, report, rows
+from campaign import harness, report, rows, tally
 from campaign.__main__ import main
-from campaign.stage import NotHere, Outcome, Row, Stage, Wrong
-from campaign.truth import Life, Told, compare, lives, worker
+from campaign.stage import NotHere, Outcome, Row, Stage, Task, Wrong, boot_ns
+from campaign.truth import SLACK_NS, Life, Told, compare, lives, worker
 
 ROOT: Final = Path(__file__).parent.parent.parent
 SECOND: Final = 1_000_000_000
@@ -83,8 +84,12 @@ def test_a_worker_says_what_it_will_do_before_it_does_it(tmp_path: Path) -> None
     assert ["1", "2"] == [one.who for one in written]
 
 
+def row_of(run: Any) -> Row:
+    return Row("F0", "none", "times", 3, 9, 3, run)
+
+
 def played(run: Any, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert 0 == harness.play(Row("F0", "none", "times", 3, 9, "", run), 3, 10.0)
+    assert 0 == harness.play(row_of(run), Task(3, 10.0, 7))
     last: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return last
 
@@ -122,10 +127,9 @@ def test_a_row_that_was_not_run_says_so(capsys: pytest.CaptureFixture[str]) -> N
     """Because it cannot be here, or because it came to nothing."""
     assert "not run" == played(elsewhere, capsys)["status"]
     assert "not run" == played(lambda _: None, capsys)["status"]
-    outcome = Outcome("F0", "not run", 0, 3, 1.0, {}, ())
+    outcome = Outcome("F0", "not run", 0, 3, 1.0)
     assert not outcome.is_good
-    row = Row("F0", "none", "times", 3, 9, "", thrice)
-    assert "| *not run* |" in report.table([row], [outcome])[-1]
+    assert "| *not run* |" in report.table([row_of(thrice)], [outcome])[-1]
 
 
 def test_what_a_row_leaves_behind_is_found_and_ended() -> None:
@@ -155,3 +159,64 @@ def test_a_row_that_there_is_not_is_a_question_of_usage(
     assert 64 == main([], {"ONLY": "F1,F99"})
     assert "F99" in capsys.readouterr().err
     assert 64 == main(["--nosuch"], {})
+
+
+def test_a_failed_row_says_how_to_do_the_same_again() -> None:
+    """The row, its dice, how often, where it began, and for how long."""
+    (row,) = [row for row in rows.ALL if row.id == "F5"]
+    said = harness.again(row, Task(20, 60.0, 77, 5))
+    assert said == "make campaign ONLY=F5 SEED=77 COUNT=20 BEFORE=5 SECONDS=60"
+
+
+def test_the_same_seed_throws_the_same_dice(tmp_path: Path) -> None:
+    """And another one others."""
+    first, second, other = (Stage(tmp_path, Task(1, 1.0, seed)).dice.random() for seed in (7, 7, 8))
+    assert first == second != other
+
+
+def test_parts_add_up_and_a_bad_one_stays(tmp_path: Path) -> None:
+    """Counts and times add up; the next part begins behind those that there are."""
+    where = tally.surroundings("nowhere")
+    path = tmp_path / "parts" / "list"
+    part = Outcome("F0", "ok", 3, 3, 2.0, 7, counts={"lives": 5}, times={"ready": [1.0, 3.0]})
+    for one in (part, part, part._replace(id="F1"), part._replace(status="not run", done=0)):
+        tally.keep(one, where, path)
+    row = row_of(thrice)
+    found = tally.summed(row, [outcome for outcome, _ in tally.kept(path)])
+    assert ("ok", 6, 9, 2, 4.0) == (
+        found.status, found.done, found.wanted, found.parts, found.seconds,
+    )  # fmt: skip
+    assert ({"lives": 10}, {"ready": [1.0, 3.0, 1.0, 3.0]}) == (found.counts, found.times)
+    line = report.table([row], [found])[-1]
+    assert "| 6 of 9 times, in 2 parts | yes | 4 | lives: 10; ready p50/p99: 3/3 ms |" in line
+    tally.keep(part._replace(status="failed", wrongs=("lost",)), where, path)
+    found = tally.summed(row, [outcome for outcome, _ in tally.kept(path)])
+    assert ("failed", ("lost",)) == (found.status, found.wrongs)
+
+
+def test_a_table_takes_its_place_on_the_page(tmp_path: Path) -> None:
+    """Between the marks, and nothing else moves."""
+    page = tmp_path / "page"
+    begin, end = report.ONCE
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
+    report.write_page(report.ONCE, ["new"], page)
+    assert f"before\n{begin}\n\nnew\n\n{end}\nafter\n" == page.read_text(encoding="utf-8")
+    with pytest.raises(LookupError, match="cannot write"):
+        report.write_page(report.SUMMED, ["new"], page)
+
+
+def test_where_there_is_no_compiler_a_script_writes_the_same_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock is coarser."""
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program, truth = worker(tmp_path), tmp_path / "truth"
+    assert program.read_bytes().startswith(b"#!")
+    monkeypatch.setenv("PATH", path)
+    before = boot_ns()
+    with subprocess.Popen([program, truth, "1", "0.01"]) as process:
+        code = process.wait()
+    (life,) = lives(truth)
+    assert (process.pid, code) == (life.pid, life.code)
+    assert before - SLACK_NS <= life.born <= boot_ns()

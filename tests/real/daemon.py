@@ -208,6 +208,14 @@ class Daemon(Asking):
         assert [] == self.left()
         return code
 
+    def kill(self) -> None:
+        """SIGKILL to keeper and core, neither of whom sees the other end: the workers run on."""
+        core = self.core_pid()
+        self.signal(signal.SIGSTOP)
+        for pid in (core, self.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.wait()
+
     def locked(self) -> None:
         """Until circusd has set up its signals and taken its lock."""
         path = self.state_dir / "lock"
