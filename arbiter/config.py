@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from typing import Any, Final, Literal, NamedTuple
 
 from circus.arbiter.config_files import format_of, read_document
@@ -26,6 +25,7 @@ from circus.arbiter.config_options import (
 from circus.arbiter.config_problems import ConfigProblems, Document, Problem, Section, Setting
 from circus.arbiter.config_settings import structure_settings
 from circus.arbiter.config_values import Config, Settings, to_configure
+from circus.bus.blake import blake2b
 from circus.bus.codec import pack
 from circus.bus.shapes import fields_of
 from circus.bus.spec import WatcherSpec, to_data

@@ -16,10 +16,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from glob import glob
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from circus.arbiter.config_values import Config, Settings
+from circus.bus.blake import blake2b
 from circus.bus.codec import from_ledger, pack
 from circus.bus.shapes import fields_of
 from circus.bus.spec import from_data, to_data

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
 from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.keeper_watch import KeeperWatch
 from circus.arbiter.outcomes import Outcomes
@@ -330,6 +329,8 @@ class Engine:
 
 def _mourn(parts: Parts) -> None:
     """The keeper is gone: write down whom it has left behind, stop them if that is wanted."""
+    from circus.arbiter.bereaved import record_loss, stop_recorded, survivors  # as rarely as this
+
     runtime = parts.runtime
     found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
     record_loss(runtime, found, parts.keeper_pid, runtime.write_down)

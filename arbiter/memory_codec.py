@@ -12,13 +12,13 @@ are gone (arbiter.recovery).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Final
 
 from circus.arbiter import state as arbiter
 from circus.arbiter.memory import Memory, actor_again
 from circus.arbiter.outcomes import Outcome
 from circus.arbiter.projection import ProcessView, WatcherView
+from circus.bus.blake import blake2b
 from circus.bus.codec import from_ledger, pack
 from circus.bus.objects import Objects
 from circus.bus.past import Spawns

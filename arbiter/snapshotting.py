@@ -22,10 +22,6 @@ from circus.bus.cursor_errors import CursorError
 from circus.bus.disk import RealDisk
 from circus.bus.past import Unfoldable
 from circus.bus.values import NS_PER_SECOND, Moment, Nanoseconds
-from circus.process.fast_road import SpawnFailed
-from circus.process.keeper import python_argv
-from circus.process.launch import Launch
-from circus.process.spawn import Spawner
 
 RECORDS: Final = 10_000
 PERIOD_NS: Final = 600 * NS_PER_SECOND
@@ -90,7 +86,7 @@ class Snapshotting:
         self._ledger.cut(SystemClock().now())
         try:
             self._pidfd = os.pidfd_open(self._start(self._directory))
-        except (SpawnFailed, OSError):
+        except OSError:
             return False  # No process is to be had; a start can do without a snapshot.
         return True
 
@@ -137,6 +133,16 @@ class Snapshotting:
 
 
 def start_process(directory: str) -> int:
-    """The maker, by vfork: a copy of this process, sockets and threads, is nobody's wish."""
+    """The maker, by vfork: a copy of this process, sockets and threads, is nobody's wish. OSError
+    if there is no process to be had."""
+    # Hands of a keeper, which a core does not need to start.
+    from circus.process.fast_road import SpawnFailed
+    from circus.process.keeper import python_argv
+    from circus.process.launch import Launch
+    from circus.process.spawn import Spawner
+
     argv = python_argv("circus.arbiter.snapshotter", directory, str(os.getpid()))
-    return Spawner().spawn_aside(Launch(tuple(argv), {}))
+    try:
+        return Spawner().spawn_aside(Launch(tuple(argv), {}))
+    except SpawnFailed as error:
+        raise OSError(error.errno, error.step) from error

@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import zmq
 
-from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
 from circus.arbiter.engine import Engine, Parts
 from circus.arbiter.keeper_watch import SILENCE, KeeperWatch
 from circus.arbiter.launches import Launches
@@ -228,7 +227,7 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
         runtime.begin(drafts, HOST_RESTART)
     else:
         runtime.begin(drafts)
-        if anew:
+        if anew and (runtime.spawns.alive or runtime.spawns.undecided):
             _settle_survivors(parts)
     words = last_words.read(wiring.state_dir)
     if words:
@@ -242,6 +241,9 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
 
 def _settle_survivors(parts: Parts) -> None:
     """The daemon before us was killed, and nobody has stopped its workers: no slot may have two."""
+    # What it takes to find and stop strangers, no start of a first worker waits for.
+    from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
+
     runtime = parts.runtime
     found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
     if found:

@@ -7,7 +7,7 @@ Never:     keeps a position: one more draw elsewhere shifts nothing.
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from circus.bus.blake import blake2b
 
 
 class Chance:

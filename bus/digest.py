@@ -7,8 +7,7 @@ Never:     digests a secret: env values enter a spec as keyed hashes already.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
+from circus.bus.blake import blake2b
 from circus.bus.codec import pack
 from circus.bus.spec import WatcherSpec, to_data
 

@@ -16,11 +16,11 @@ what lets the ledger leave a poisoned file alone and say the unsynced frames aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
+from circus.bus.blake import blake2b
 from circus.bus.cursor_errors import Damaged
 from circus.bus.shapes import mutable
 

@@ -12,11 +12,11 @@ whole and safe, so a crash leaves the old ones as they were.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from circus.bus.blake import blake2b
 from circus.bus.disk import Disk, append_whole, read_whole
 from circus.bus.segments import CHAIN_BYTES, DIGITS
 

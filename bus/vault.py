@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Final
 
+from circus.bus.blake import blake2b
 from circus.bus.codec import from_ledger, pack
 
 KEY_BYTES: Final = 32

@@ -179,7 +179,7 @@ def _option_text(spec: WatcherSpec, name: str, otherwise: str) -> str:
 
 
 def _digest(launch: Launch) -> str:
-    from hashlib import blake2b
+    from circus.bus.blake import blake2b
 
     whole = launch.to_map()
     whole["env"] = sorted(launch.env.items())

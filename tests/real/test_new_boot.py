@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from circus.bus import events
-from circus.bus.codec import encode_record, frame_payload, records_of
+from circus.bus.codec import encode_records, records_of
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
 from circus.bus.reader import LedgerReader
@@ -52,8 +52,9 @@ def rebooted(state_dir: Path) -> None:
     ledger = Ledger.open(str(place), RealDisk(), log_id=os.urandom(16), now=Moment(0, 0))
     for frame in LedgerReader(str(before)).frames():
         records = [moved(record) for record in records_of(frame.payload)]
-        payload = frame_payload(map(encode_record, records), len(records))
-        ledger.append([(len(records), payload)], Moment(records[-1].at, records[-1].boot))
+        ledger.append(
+            [(len(records), encode_records(records))], Moment(records[-1].at, records[-1].boot)
+        )
     ledger.close()
 
 
