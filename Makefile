@@ -40,7 +40,7 @@ sim: install  ## worlds of fresh seeds; SECONDS=60 or STEPS=, SEED=, JOBS=, MUTA
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench
 
-campaign: install  ## faults against the real thing; N=1, ONLY=F1,F8, SECONDS=420, JSON=, WRITE=1
+campaign: install  ## faults against the real thing; N=1, ONLY=F1,F8, SECONDS=420, SEED=, JSON=, WRITE=1
 	@ONLY='$(ONLY)' N='$(N)' SECONDS='$(SECONDS)' JSON='$(JSON)' WRITE='$(WRITE)' \
 	  $(PYTHON) -m campaign
 

@@ -1,10 +1,10 @@
-"""`make campaign [N=1] [ONLY=F1,F8] [SECONDS=…] [JSON=path] [WRITE=1]`: the fault campaign.
+"""`make campaign [N=1] [ONLY=F1,F8] [SECONDS=…] [SEED=…] [JSON=…] [WRITE=1]`: the fault campaign.
 
 Every row of RELIABILITY 6 that needs a real system, one after the other, each as often as the table
 says for CI, or with N=1 as it says for a night; SECONDS bounds all of them together (420 without
 N=1), and what a row has not used goes to those behind it. A progress line shows where it is. The
 last thing is the table. It fails if a row failed, or was not run. WRITE=1 puts the table into
-docs/reliability.md.
+docs/reliability.md. SEED repeats what a row has drawn; it is printed with a failure.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ class Stage:
     ) -> None:  # fmt: skip
         self.folder = folder
         self.wanted = wanted
+        self.seed = seed
         self.dice = random.Random(seed)
         self.done = 0
         self.wrongs: list[str] = []

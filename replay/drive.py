@@ -14,7 +14,7 @@ asks the daemon to end in the middle of it all.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -22,7 +22,7 @@ import attr
 
 from circus.replay import hardship, machine, wishes
 from circus.replay.checks.checkers import Violation
-from circus.replay.hardship import Hardship
+from circus.replay.hardship import Hardship, Trouble, Troubles
 from circus.replay.kernel.spawn import KernelWeather
 from circus.replay.sim import bus as sim_bus
 from circus.replay.sim import clock as sim_clock
@@ -48,8 +48,6 @@ OVER_WITHIN: Final = 60 * SECOND
 IN_PATIENCE: Final = frozenset(
     {"process.spawn", "process.spawn_failed", "slot.waiting", "timer.arm", "timer.woke"}
 )
-Trouble = Callable[[World, Dice], object]
-Troubles = Sequence[tuple[float, Trouble]]
 MODES: Final = ("safety", "liveness", "ending")
 DISK_SHARE: Final = 0.2  # of the short worlds: it is their disk that they are about
 _RATES: Final = {
@@ -84,6 +82,7 @@ class Weather:
             rates["power_cut"] = max(rates["power_cut"], _RATES["power_cut"])
         for name in ("crash", "crash_now", "power_cut"):
             rates[name] *= min(1.0, LONG / steps)
+        disk = attr.evolve(disk, cut=disk.cut * patience(steps))
         return cls(
             **rates, clock=ClockWeather.drawn(chance), kernel=KernelWeather.drawn(chance),
             disk=disk, bus=BusWeather.drawn(chance),
@@ -97,6 +96,11 @@ class Weather:
             for name, trouble in sim_clock.TROUBLES.items()
         ]
         return [(rate, trouble) for rate, trouble in (*mine, *clocks) if rate]
+
+
+def patience(steps: int) -> float:
+    """How often cores may end in a world, against a short one: each new core reads all of it."""
+    return 1.0 if steps <= SHORT else LONG / steps
 
 
 def _disk_drawn(chance: Dice, steps: int) -> DiskWeather:
@@ -125,12 +129,12 @@ def drive(
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
-    hardships = Hardship.drawn(world.agenda)
+    hardships = Hardship.drawn(world.agenda, patience(steps))
     hardships.befall(world)
     world.agenda.coverage.expect(
         *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS, *hardship.FAULTS
     )
-    play(world, weather, steps, hardships.keeper)
+    play(world, weather, steps, hardships)
     if world.ended is None:
         ENDS[mode](world)
     world.examine()
@@ -161,17 +165,20 @@ def invite(world: World, weather: BusWeather) -> None:
         )  # fmt: skip
 
 
-def play(world: World, weather: Weather, steps: int, keeper: float = 0.0) -> None:
-    """Let things happen until so much has been decided; the keeper is killed at that rate."""
-    killer = world.agenda.stream("killer of keepers").random
-    troubles = weather.troubles()
-    often, dice, tally = sum(rate for rate, _ in troubles), world.agenda.chance.random, world.tally
+def play(world: World, weather: Weather, steps: int, hardships: Hardship) -> None:
+    """Let things happen until so much has been decided."""
+    killer, fate = (world.agenda.stream(one).random for one in ("killer of keepers", "fate"))
+    troubles, gloom, keeper = weather.troubles(), hardships.troubles(), hardships.keeper
+    often, rarely = (sum(rate for rate, _ in some) for some in (troubles, gloom))
+    dice, tally = world.agenda.chance.random, world.tally
     for _ in range(steps * HAPPENINGS_PER_STEP_MAX):
         drawn = dice()
         if drawn < often:
             disturb(world, troubles, drawn)
         if keeper and killer() < keeper:
             world.kill_keeper()
+        if rarely and (drawn := fate()) < rarely:
+            disturb(world, gloom, drawn)
         if tally.decisions >= steps or world.ended is not None or not world.step():
             return
 
@@ -236,10 +243,11 @@ def end(world: World) -> None:
     if chance.random() < 0.3:
         world.run(chance.randrange(50))
         world.signal(int(signal.SIGTERM))
-    boots = world.boots
-    world.run_for(OVER_WITHIN)
-    if world.boots != boots:  # The power has failed, and nobody has asked what runs now to end.
-        world.signal(int(signal.SIGTERM))
+    boots = 0
+    while world.ended is None and world.boots != boots:
+        if boots:  # The power has failed, and nobody has asked what runs now to end.
+            world.signal(int(signal.SIGTERM))
+        boots = world.boots
         world.run_for(OVER_WITHIN)
     left = [one.pid for one in world.keeper.kernel.living() if one.pidfd]
     if not world.truth.blind and (world.ended is None or left):

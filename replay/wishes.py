@@ -74,6 +74,13 @@ def command(world: World, chance: Dice) -> None:
         _ask(world, verb, {"name": drawn["name"], **others})
 
 
+def story(world: World, chance: Dice) -> None:
+    """Somebody in a hurry: what meets too seldom by chance, one wish right after the other."""
+    name = _name(chance)
+    for verb, properties in chance.choice(STORIES):
+        _ask(world, verb, {} if properties is None else {"name": name, **properties})
+
+
 def command_in_vain(world: World, chance: Dice) -> None:
     """The core dies, and has not heard what it has just been asked for."""
     for _ in range(chance.randrange(IN_VAIN_MAX)):
@@ -121,6 +128,19 @@ IMPATIENT: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "stop": (*REMOVALS, ("set", {"options": {"graceful_timeout": 0}})),
     "kill": (("stop", {}), ("stop", {}), ("restart", {}), ("kill", {"graceful_timeout": 0})),
 }
+# About one watcher each; without properties a wish is about all of them.
+STORIES: Final[tuple[tuple[tuple[str, dict[str, Any] | None], ...], ...]] = (
+    (("decr", {"nb": 1}),),
+    (("decr", {"nb": 2}),),
+    (("incr", {"nb": 2}), ("decr", {"nb": 1})),
+    (("set", {"options": {"numprocesses": 4}}), ("set", {"options": {"numprocesses": 1}})),
+    (("kill", {"graceful_timeout": 5}), ("kill", {"graceful_timeout": 0})),
+    (("kill", {"graceful_timeout": 5}), ("stop", {})),
+    (("stop", {}), ("rm", {"nostop": True})),
+    (("restart", {}), ("start", {})),
+    (("restart", None), ("stop", {})),
+    (("start", None), ("signal", {"signum": int(signal.SIGHUP)}), ("start", {})),
+)  # fmt: skip
 FAULTS: Final = (
     "configuration changed", *(f"killed by a stranger: {int(one)}" for one in STRANGERS_SIGNALS)
 )  # fmt: skip

@@ -63,6 +63,10 @@ class SimBus:
         """What is under way to one receiver, by sender; empty where nothing is."""
         return self._boxes.setdefault(receiver, {})
 
+    def crowd(self) -> int:
+        """How many letters are under way."""
+        return sum(len(pair) for box in self._boxes.values() for pair in box.values())
+
     def post(self, sender: str, receiver: str, incarnation: int, content: Sequence[Any]) -> None:
         """Send; it arrives behind everything that this pair has sent before."""
         box = self.box(receiver)

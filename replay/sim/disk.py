@@ -60,6 +60,10 @@ class SimDisk:
         for file in self._names.files():
             file.lose_power(chance, torn, faults)
 
+    def spoil(self, path: str, chance: Dice) -> None:
+        """A bit of this file rots."""
+        self._names.seen[path].flip(chance)
+
     def contents(self) -> dict[str, bytes]:
         """Every file, as a reader sees it now."""
         return {path: bytes(file.cache) for path, file in sorted(self._names.seen.items())}
@@ -70,12 +74,8 @@ class SimDisk:
         A core that dies before it has said it again elsewhere leaves a lie that no later core can
         see; what only stood there may be gone after a power cut, whoever synced it since.
         """
-        newest = self._newest(directory)
+        newest = self._names.newest(directory, SUFFIX)
         return newest is not None and self._names.seen[newest].hollow
-
-    def _newest(self, directory: str) -> str | None:
-        names = [name for name in self._names.seen if directory_of(name) == directory]
-        return max((name for name in names if name.endswith(SUFFIX)), default=None)
 
     def file(self, handle: int) -> File | None:
         """What the syncer's thread holds on to; None if the handle is closed."""
@@ -131,7 +131,8 @@ class SimDisk:
         path, file, _ = self._handles[handle]
         trouble = self.trouble
         # A rotten bit in the last frame of all is a torn tail to anybody: it is not told apart.
-        if trouble is not None and file.cache and path != self._newest(directory_of(path)):
+        newest = self._names.newest(directory_of(path), SUFFIX) if trouble is not None else path
+        if trouble is not None and file.cache and path != newest:
             # A start looks at one snapshot and at many frames.
             times = ROT_OF_SNAPSHOTS if PREFIX in path else 1
             if trouble.strikes("disk.rot", trouble.weather.rot * times):

@@ -13,6 +13,7 @@ from typing import Final
 
 from circus.arbiter.recovery import make_snapshot
 from circus.bus.cursor_errors import CursorError
+from circus.bus.snapshots import snapshot_name
 from circus.replay.sim.agenda import Agenda
 from circus.replay.sim.disk import SimDisk
 from circus.replay.sim.incarnation import DIRECTORY
@@ -50,6 +51,8 @@ class SimSnapshots(Pace):
 
     def __init__(self, agenda: Agenda, disk: SimDisk) -> None:
         super().__init__(random.Random(~agenda.seed), without=WITHOUT)
+        self.spoiled = 0.0  # how often one rots as soon as it is made
+        self._rot = agenda.stream("rot of snapshots")
         self._disk = disk
         self._coverage = agenda.coverage
 
@@ -61,6 +64,9 @@ class SimSnapshots(Pace):
         except (OSError, CursorError):
             return
         self._coverage.faults["snapshot.made"] += bool(made)
+        if made and self._rot.random() < self.spoiled:
+            self._coverage.faults["snapshot.spoiled"] += 1
+            self._disk.spoil(f"{DIRECTORY}/{snapshot_name(made)}", self._rot)
 
 
 class Restarts(Pace):
