@@ -16,14 +16,13 @@ from circus.arbiter.config_files import format_of, read_document
 from circus.arbiter.config_later import later_section
 from circus.arbiter.config_options import (
     Flavour,
-    Unfit,
     name_problem,
     spec_from_mapping,
-    structure,
     structure_watcher,
 )
 from circus.arbiter.config_problems import ConfigProblems, Document, Problem, Section, Setting
 from circus.arbiter.config_settings import structure_settings
+from circus.arbiter.config_sockets import reference_faults, structure_socket
 from circus.arbiter.config_values import Config, Settings, to_configure
 from circus.bus.blake import blake2b
 from circus.bus.codec import pack
@@ -31,10 +30,9 @@ from circus.bus.shapes import fields_of
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.vault import Vault
 
-SOCKET_NUMBERS: Final = ("port", "backlog", "umask")
-SOCKET_BOOLEANS: Final = ("replace", "so_reuseport", "blocking")
-
+NO_SOCKETS: Final[Mapping[str, Any]] = {}
 _UPPER: Final = re.compile(r"\$([A-Z][A-Z0-9_]*)")
+_SOCKET_NAME: Final = re.compile(r"[\w.-]+")
 _REFERENCE: Final = re.compile(
     r"\$\(circus\.env\.([^()\s]+)\)|\(\(circus\.env\.([^()\s]+)\)\)", re.IGNORECASE
 )
@@ -67,13 +65,13 @@ def load_document(
     builder = _Builder(document, flavour, Outside(environ, vault, insecure_tcp))
     watchers = builder.watchers()
     settings = builder.settings()
-    builder.check_later_sections()
+    builder.refuse_later_sections()
     problems = [*document.problems, *builder.problems]
     if problems:
         order = {source.path: place for place, source in enumerate(document.sources)}
         problems.sort(key=lambda problem: (order.get(problem.file, 0), problem.line or 0))
         raise ConfigProblems(problems)
-    return _config(watchers, settings, "file")
+    return _config(watchers, settings, "file", builder.sockets)
 
 
 def config_of_mappings(
@@ -96,12 +94,17 @@ def config_of_mappings(
 
 
 def _config(
-    watchers: Iterable[WatcherSpec], settings: Settings, source: Literal["file", "library"]
+    watchers: Iterable[WatcherSpec],
+    settings: Settings,
+    source: Literal["file", "library"],
+    sockets: Mapping[str, Any] = NO_SOCKETS,
 ) -> Config:
     specs = tuple(watchers)
-    content = pack([[to_data(spec) for spec in specs], fields_of(settings)])
+    content = pack([[to_data(spec) for spec in specs], fields_of(settings), sockets])
     digest = blake2b(content, digest_size=8).hexdigest()
-    return Config(watchers=specs, settings=settings, digest=digest, source=source)
+    return Config(
+        watchers=specs, settings=settings, digest=digest, source=source, sockets=dict(sockets)
+    )
 
 
 __all__ = ["Config", "ConfigProblems", "Settings", "config_of_mappings", "load", "to_configure"]
@@ -121,6 +124,7 @@ class _Builder:
         for values in everywhere:
             merged |= values
         self._references = {name.lower(): value for name, value in merged.items()}
+        self.sockets = self._sockets()
 
     def watchers(self) -> list[WatcherSpec]:
         """Every watcher without a fault; ini: by name, as Circus sorts them."""
@@ -148,22 +152,29 @@ class _Builder:
             self._problem(owner, key, text)
         return settings
 
-    def check_later_sections(self) -> None:
-        """Sockets and plugins: their types are checked, then they are refused."""
-        for section in (*self._document.of("socket"), *self._document.of("plugin")):
-            self._check_later_types(section)
+    def refuse_later_sections(self) -> None:
+        """Plugins: refused, after the least that they must say."""
+        for section in self._document.of("plugin"):
+            if "use" not in section.settings:
+                self._problem(section, "use", "cannot load a plugin without it: name its class")
             self._problem(section, "", later_section(section.kind))
 
-    def _check_later_types(self, section: Section) -> None:
-        if section.kind == "plugin" and "use" not in section.settings:
-            self._problem(section, "use", "cannot load a plugin without it: name its class")
-        kinds = dict.fromkeys(SOCKET_NUMBERS, int) | dict.fromkeys(SOCKET_BOOLEANS, bool)
-        for key, kind in kinds.items() if section.kind == "socket" else ():
-            if key in section.settings:
-                try:
-                    structure(section.settings[key].value, kind, self._flavour)
-                except Unfit as error:
-                    self._problem(section, key, str(error))
+    def _sockets(self) -> dict[str, Any]:
+        """The terms of every socket without a fault, by lower-case name, as Circus has them."""
+        sockets: dict[str, Any] = {}
+        for section in self._document.of("socket"):
+            name = section.name.lower()
+            given, _ = self._expanded(section.settings)
+            terms, faults = structure_socket(given, self._flavour)
+            if name in sockets:
+                faults.append(("", f"cannot have this name twice: rename socket {name!r}"))
+            if not _SOCKET_NAME.fullmatch(name):
+                text = "cannot use this name: use letters, digits, `_`, `-` and `.`"
+                faults.append(("", text))
+            for key, text in faults:
+                self._problem(section, key, text)
+            sockets[name] = terms
+        return dict(sorted(sockets.items()))
 
     def _watcher(self, section: Section) -> WatcherSpec | None:
         given, expanded = self._expanded(section.settings)
@@ -174,12 +185,14 @@ class _Builder:
         values, faults = structure_watcher(given, self._flavour, expanded=expanded)
         if (fault := name_problem(section.name)) is not None:
             faults.append(("", fault))
+        faults += reference_faults(values, self.sockets)
         variables = self._env_of(section, own_env)
         for key, text in faults:
             self._problem(section, key, text)
         if faults:
             return None
         values["name"] = section.name
+        values["sockets"] = self.sockets if values["use_sockets"] else {}
         values["env"] = self._outside.vault.seal_all(variables)
         return WatcherSpec(**values)
 

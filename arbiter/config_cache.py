@@ -70,6 +70,7 @@ def _loaded(
         "environ": _environ(names, environ, vault.digest),
         "watchers": [to_data(spec) for spec in config.watchers],
         "settings": fields_of(config.settings),
+        "sockets": config.sockets,
         "digest": config.digest,
     }
     write_private(cache, pack(content))
@@ -100,6 +101,7 @@ def _config(content: Mapping[str, Any]) -> Config:
         settings=Settings(**content["settings"]),
         digest=content["digest"],
         source="file",
+        sockets=content["sockets"],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from circus.arbiter.config_later import (
@@ -21,7 +21,8 @@ from circus.arbiter.config_later import (
 )
 from circus.arbiter.config_options import Flavour, default_of, show_option
 from circus.arbiter.config_settings import SETTINGS, default_setting
-from circus.bus.spec import OPTIONS, Change, Unit
+from circus.arbiter.config_sockets import TERMS
+from circus.bus.spec import DERIVED, OPTIONS, Change, Unit
 from circus.bus.values import NS_PER_SECOND
 
 COSTS: Final = {
@@ -33,6 +34,7 @@ COSTS: Final = {
 KINDS: Final = {
     "str": "text", "int": "number", "bool": "true/false", "tuple[str, ...]": "words",
     "str | None": "text", "int | str | None": "name or number", "Mapping[str, str]": "table",
+    "Mapping[str, Any]": "stream",
 }  # fmt: skip
 INTRODUCTION: Final = """\
 # Options
@@ -56,6 +58,47 @@ stands for a variable anywhere in the file; what refers to nothing is left as it
 in the vault (mode 0600) and never in the ledger; a value that is put into another option by
 reference is part of that option."""
 
+STREAMS: Final = """
+## Captured output
+
+Without a stream a worker writes to circusd's own standard output and error. With one, what it
+writes goes through a pipe that the keeper holds to the scribe, a process that does nothing else.
+
+| option | meaning |
+|---|---|
+| `stdout_stream.class` | `FileStream` or `StdoutStream` (circusd's standard output) |
+| `stdout_stream.filename` | of a FileStream: appended to; `$(circus.wid)` are filled in |
+| `stdout_stream.max_bytes`, `stdout_stream.backup_count` | both given: between two lines, before \
+the file is larger, it becomes `.1`, `.1` becomes `.2` and so on |
+| `stdout_stream.time_format` | in front of each line: the time (as strftime has it) and the pid, \
+`12:00:01 [4711] \\| ` |
+
+The same for `stderr_stream`. A file is made with mode 0640 and, for a watcher with `uid`, with the
+rights of that user; a symbolic link is not followed; one that was moved away is made anew. Circus's
+other classes are refused by name.
+"""
+MEANINGS: Final[Mapping[str, str]] = {
+    "family": "`AF_INET`, `AF_INET6` or `AF_UNIX`; follows from `path` and from `host`",
+    "type": "`SOCK_STREAM`, `SOCK_DGRAM`, or `SOCK_SEQPACKET` with a path",
+    "host": "an address in numbers, `localhost`, or `*` for all; names are not looked up",
+    "port": "0: the kernel chooses one",
+    "path": "of an AF_UNIX socket; one that nobody serves any more is replaced",
+    "backlog": "how many connections may wait for a worker",
+    "umask": "octal, for the file of `path`; without it only the same user may connect",
+    "replace": "replace the file of `path` even if somebody serves it",
+    "so_reuseport": "every worker binds a socket of its own to the same port",
+    "blocking": "whether a worker that accepts waits",
+}
+SOCKETS: Final = """
+The keeper binds it once and holds it; workers, cores and upgrades come and go, and who connects
+meanwhile waits in the backlog. A worker of a watcher with `use_sockets = true` finds the sockets of
+all sections as its descriptors 3, 4, … in the order of their names; `$(circus.sockets.NAME)` in
+`cmd`, `args` and `shell_args` is that number. A changed `backlog` or `blocking` is applied to the
+socket that is there. For another address the new socket is bound first, then the workers are
+reloaded; if that fails, the old one stays. Names are lower case, as in Circus. `proto` and
+`interface` are refused.
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -75,7 +118,7 @@ def _watcher_options() -> Iterator[str]:
     yield "| option | kind | ini and library | TOML | meaning | a change takes effect |"
     yield "|---|---|---|---|---|---|"
     for name, declared in OPTIONS.items():
-        if name == "name":
+        if name == "name" or name in DERIVED:
             continue
         columns = (
             f"`{name}`",
@@ -103,13 +146,19 @@ def _circus_options() -> Iterator[str]:
 
 def _sections() -> Iterator[str]:
     yield ENVIRONMENT
+    yield STREAMS
+    yield "## `[socket.NAME]`, in ini `[socket:NAME]`\n"
+    yield "| option | default | meaning |"
+    yield "|---|---|---|"
+    for name, default in TERMS.items():
+        yield f"| `{name}` | {_value(default)} | {MEANINGS[name]} |"
+    yield SOCKETS
 
 
 def _others() -> Iterator[str]:
     yield "## Not in this version\n"
-    yield "Circus's sections for sockets and plugins (ini `[socket:NAME]`, `[plugin:NAME]`, TOML"
-    yield "`[socket.NAME]`, `[plugin.NAME]`) are refused after their types have been checked, with"
-    yield "file, line and section:\n"
+    yield "Circus's sections for plugins (ini `[plugin:NAME]`, TOML `[plugin.NAME]`) are refused"
+    yield "with file, line and section:\n"
     for kind, remedy in LATER_SECTIONS.items():
         yield f"* `[{kind}:…]`: {remedy}"
     yield "\nRefused with file, line, section and option, unless they are switched off:\n"

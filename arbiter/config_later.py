@@ -15,8 +15,6 @@ _OFF: Final = ("", "0", "false", "no", "off", "none")
 
 # What a watcher may say in Circus, and what it is about. Patterns, first match counts.
 LATER_WATCHER: Final[Mapping[str, str]] = {
-    "stdout_stream*": "streams",
-    "stderr_stream*": "streams",
     "hooks": "hooks",
     "hooks.*": "hooks",
     "rlimit_*": "resource limits",
@@ -25,8 +23,7 @@ LATER_WATCHER: Final[Mapping[str, str]] = {
     "virtualenv_py_ver": "virtual environments",
     "copy_path": "copying sys.path",
     "on_demand": "starting on demand",
-    "use_sockets": "sockets",
-    "stdin_socket": "sockets",
+    "stdin_socket": "a socket as standard input",
 }
 LATER_CIRCUS: Final[Mapping[str, str]] = {
     "httpd*": "the web page",
@@ -39,7 +36,6 @@ LATER_CIRCUS: Final[Mapping[str, str]] = {
 }
 # Sections of a later version, and what to do until it is there.
 LATER_SECTIONS: Final[Mapping[str, str]] = {
-    "socket": "remove the section and let the program open the socket itself",
     "plugin": "remove the section, or make it a watcher whose program reads `circus.subscribe`",
 }
 # Options that Circus accepts too, and that change nothing there or here.
@@ -65,7 +61,7 @@ def later_setting(name: str, value: object) -> str | None:
 
 
 def later_section(kind: str) -> str:
-    """The sentence about `[socket:…]` and `[plugin:…]`."""
+    """The sentence about `[plugin:…]`."""
     remedy = LATER_SECTIONS[kind]
     return f"cannot use [{kind}] sections: this version does not have {kind}s yet; {remedy}"
 

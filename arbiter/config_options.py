@@ -1,7 +1,7 @@
 """Room: arbiter -- one option's value: from a file, a program or the wire to the record's units.
 
-Knows:     bus.spec, bus.vault, arbiter.config_problems.
-Known by:  arbiter.config, arbiter.config_settings, the ctl gateway, the library.
+Knows:     bus.spec, bus.vault, arbiter.config_problems, arbiter.config_streams.
+Known by:  arbiter.config, arbiter.config_settings, arbiter.config_wire, the library.
 Never:     reads a file, asks whether a user exists.
 
 Types, bounds and units are bus.spec's alone: there is one hook for each kind of value, and every
@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, NewType, TypeAlias, get_type_hints
 
 from circus.arbiter.config_later import is_without_effect, later_option
 from circus.arbiter.config_problems import ConfigProblems, Problem, did_you_mean
-from circus.bus.spec import OPTIONS, Change, Unit, WatcherSpec
+from circus.arbiter.config_streams import gather, structure_stream
+from circus.bus.spec import DERIVED, OPTIONS, Unit, WatcherSpec
 from circus.bus.values import (
     NS_PER_SECOND,
     WATCHER_NAME_CHARACTERS_MAX,
@@ -39,6 +40,9 @@ Environment: TypeAlias = Mapping[str, str]
 
 INTEGER_MAX: Final = 2**63 - 1
 SIGNAL_MAX: Final = 64
+SOCKETS_OF_A_FILE: Final = (
+    "cannot be used here: sockets are those of a configuration file; add the watcher there"
+)
 BOOLEANS: Final = {
     "yes": True, "true": True, "on": True, "1": True,
     "no": False, "false": False, "off": False, "0": False,
@@ -52,10 +56,6 @@ class Unfit(ValueError):
     def __init__(self, value: object, wanted: str, circus: str) -> None:
         super().__init__(f"cannot use {value!r}: it must be {wanted}")
         self.circus = circus
-
-
-class OptionRefused(ValueError):
-    """An option that came over the wire cannot be used; the text is the reply's reason."""
 
 
 # --- kinds of values --------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def default_of(name: str, flavour: Flavour) -> Any:
     toml = declared.metadata["toml"]
     if flavour == "toml" and toml is not None:
         return toml
-    return {} if name == "env" else declared.default
+    return declared.factory() if declared.factory else declared.default
 
 
 def show_option(name: str, value: Any) -> Any:
@@ -235,6 +235,13 @@ def show_option(name: str, value: Any) -> Any:
         seconds = ns_to_seconds(value)
         return int(seconds) if seconds.is_integer() else seconds
     return list(value) if isinstance(value, tuple) else value
+
+
+def stream_of(
+    name: str, parts: Mapping[str, Any], flavour: Flavour
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """What `stdout_stream` or `stderr_stream` is, and every (option, fault)."""
+    return structure_stream(name, parts, lambda value, kind: structure(value, kind, flavour))
 
 
 # --- rules about a whole watcher --------------------------------------------------------------
@@ -257,6 +264,10 @@ def rule_problems(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("cmd", "cannot run a watcher without cmd: name the program to run"))
     elif cmd_fault := _cmd_fault(values["cmd"]):
         found.append(("cmd", cmd_fault))
+    for stream in ("stdout", "stderr"):
+        if values.get(f"{stream}_stream") and values.get(f"close_child_{stream}"):
+            text = f"cannot close it and capture it: leave one of {stream}_stream and this one out"
+            found.append((f"close_child_{stream}", text))
     if values.get("singleton") and values.get("numprocesses", 1) > 1:
         text = "cannot be more than 1 with singleton: set numprocesses = 1 or singleton = false"
         found.append(("numprocesses", text))
@@ -276,70 +287,12 @@ def unknown_option(name: str) -> str:
     return f"cannot use it: there is no such option{did_you_mean(name, OPTIONS)}"
 
 
-# --- from the wire ----------------------------------------------------------------------------
-
-
-def validate_options(
-    options: Mapping[str, object], current: WatcherSpec, vault: Vault
-) -> dict[str, Any]:
-    """What `set` may change, in the units of `WatcherSpec`; `OptionRefused` gives the reason.
-
-    Environment values come back as digests: call `vault.save()` before they are recorded.
-    """
-    values = _all_from_wire(options)
-    for name in values:
-        if OPTIONS[name].metadata["change"] is Change.FIXED:
-            reason = "change the configuration and restart, or rm and add the watcher"
-            raise OptionRefused(f"cannot set {name!r} of a watcher that exists: {reason}")
-    merged = {"cmd": current.cmd, "singleton": current.singleton,
-              "numprocesses": current.numprocesses} | values  # fmt: skip
-    _refuse_first(rule_problems(merged))
-    return _sealed(values, vault)
-
-
-def spec_to_add(
-    name: object, cmd: object, options: Mapping[str, object], *, args: object, vault: Vault
-) -> WatcherSpec:
-    """The spec of a watcher that `add` brings; `OptionRefused` gives the reply's reason."""
-    if (problem := name_problem(name)) is not None:
-        raise OptionRefused(problem)
-    given = {"cmd": cmd, **({} if args is None else {"args": args}), **options}
-    values = _all_from_wire({key: value for key, value in given.items() if key != "name"})
-    _refuse_first(rule_problems(values))
-    return WatcherSpec(**_sealed({"name": name, **values}, vault))
-
-
-def _all_from_wire(options: Mapping[str, object]) -> dict[str, Any]:
-    """What has no effect in Circus either is accepted and left out."""
-    return {
-        name: _from_wire(name, value)
-        for name, value in options.items()
-        if name in OPTIONS or not is_without_effect(name, value)
-    }
-
-
-def _from_wire(name: str, value: object) -> Any:
-    later = later_option(name, value)
-    if later is not None:
-        raise OptionRefused(later)
-    if name not in OPTIONS:
-        raise OptionRefused(f"unknown key {name!r}")
-    try:
-        return structure_option(name, value, "library")
-    except Unfit as error:
-        raise OptionRefused(f"{name!r} {error.circus}") from error
-
-
-def _refuse_first(problems: list[tuple[str, str]]) -> None:
-    for option, text in problems:
-        raise OptionRefused(f"{option!r} {text}")
-
-
-def _sealed(values: dict[str, Any], vault: Vault) -> dict[str, Any]:
-    return values | {"env": vault.seal_all(values["env"])} if "env" in values else values
-
-
 # --- from a program ---------------------------------------------------------------------------
+
+
+def sealed(values: dict[str, Any], vault: Vault) -> dict[str, Any]:
+    """With the environment's values in the vault, and what names them in their place."""
+    return values | {"env": vault.seal_all(values["env"])} if "env" in values else values
 
 
 def spec_from_mapping(
@@ -353,12 +306,14 @@ def spec_from_mapping(
     if "name" not in given and isinstance(given.get("cmd"), str) and given["cmd"].split():
         given["name"] = given["cmd"].split()[0].rpartition("/")[2]
     values, faults = structure_watcher(given, flavour)
+    if values["use_sockets"]:
+        faults.append(("use_sockets", SOCKETS_OF_A_FILE))
     if (problem := name_problem(given.get("name"))) is not None:
         faults.append(("name", problem))
     if faults:
         title = f"{place} {given.get('name', '')}".strip()
         raise ConfigProblems(Problem(flavour, None, title, key, text) for key, text in faults)
-    return WatcherSpec(**_sealed(values, vault))
+    return WatcherSpec(**sealed(values, vault))
 
 
 def structure_watcher(
@@ -370,11 +325,16 @@ def structure_watcher(
     """
     values = {name: default_of(name, flavour) for name in OPTIONS}
     faults: list[tuple[str, str]] = []
-    for name, value in given.items():
+    others, streams = gather(given)
+    for name, parts in streams.items():
+        # A number in quotes is one in every format: Circus's streams got nothing but text.
+        values[name], found = stream_of(name, parts, "ini")
+        faults += found
+    for name, value in others.items():
         later = later_option(name, value)
         if later is not None:
             faults.append((name, later))
-        elif name in OPTIONS:
+        elif name in OPTIONS and name not in DERIVED:
             try:
                 as_text = "ini" if name in expanded else flavour
                 values[name] = structure_option(name, value, as_text)

@@ -109,7 +109,7 @@ def _refusal(name: str, value: object) -> str | None:
 def _structured(name: str, value: Any, flavour: Flavour, *, insecure_tcp: bool) -> Any:
     kind = SETTINGS[name].metadata["kind"]
     if kind == "umask":
-        return _umask(value)
+        return structure_umask(value)
     if kind == "endpoint":
         endpoint = structure(value, Text, flavour)
         return endpoint and check_endpoint(endpoint, insecure_tcp=insecure_tcp)
@@ -124,7 +124,7 @@ def _structured(name: str, value: Any, flavour: Flavour, *, insecure_tcp: bool) 
     return found
 
 
-def _umask(value: Any) -> int | None:
+def structure_umask(value: Any) -> int | None:
     """Octal digits as text, or a number (TOML writes octal numbers as 0o022)."""
     if isinstance(value, str) and not value.strip():
         return None

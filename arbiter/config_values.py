@@ -7,6 +7,7 @@ Never:     reads anything; it is imported on the way to the first worker and sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from circus.bus.commands import ArbiterConfigure
@@ -52,19 +53,24 @@ class Settings:
 
 @keyed
 class Config:
-    """Watchers and settings. `digest` changes with anything that the configuration says."""
+    """Watchers, settings, and the terms of the sockets by name. `digest` changes with anything that
+    the configuration says."""
 
     watchers: tuple[WatcherSpec, ...]
     settings: Settings
     digest: str
     source: Literal["file", "library"]
+    sockets: Mapping[str, Any] = field(factory=dict)
 
 
 def to_configure(config: Config, source: str | None = None) -> ArbiterConfigure:
     """The command that carries a configuration to the arbiter."""
     return ArbiterConfigure(
         watchers=tuple(to_data(spec) for spec in config.watchers),
-        settings={"warmup_delay": config.settings.warmup_delay},
+        settings={
+            "warmup_delay": config.settings.warmup_delay,
+            **({"sockets": dict(config.sockets)} if config.sockets else {}),
+        },
         digest=config.digest,
         source=source or config.source,
     )

@@ -19,7 +19,15 @@ def difference(entry: Entry | None, spec: Mapping[str, Any]) -> dict[str, Any]:
     if entry is None or entry.leaving:
         return {}
     old = entry.spec
-    return {k: v for k, v in spec.items() if k in OPTIONS and _listed(old.get(k)) != _listed(v)}
+    return {k: v for k, v in spec.items() if k in OPTIONS and _listed(_of(old, k)) != _listed(v)}
+
+
+def _of(old: Mapping[str, Any], name: str) -> Any:
+    """A record of an older version lacks an option that is newer: it had the default."""
+    if name in old:
+        return old[name]
+    declared = OPTIONS[name]
+    return declared.factory() if declared.factory else declared.default
 
 
 def _listed(value: Any) -> Any:

@@ -60,10 +60,16 @@ class Projection:
         self.watchers: dict[str, WatcherView] = {}
         self.core: events.CoreStarted | None = None
         self.incarnation = 0
+        self.scribe = 0  # its pid; 0: nothing is captured
+        self.sockets: dict[str, str] = {}  # where the keeper listens, by name
         self._by_address: dict[Address, WatcherView] = {}
         self._names: list[str] | None = None
         self._folds: Mapping[type[Body], Callable[[Record, Any], None]] = {
             events.CoreStarted: self._core_started,
+            events.ScribeStarted: self._scribe_started,
+            events.ScribeLost: self._scribe_lost,
+            events.SocketBound: self._socket_bound,
+            events.SocketClosed: self._socket_closed,
             events.WatcherAdded: self._added,
             events.WatcherRemoved: self._removed,
             events.WatcherUpdated: self._updated,
@@ -114,11 +120,12 @@ class Projection:
 
     def kept(self) -> list[Any]:
         """All of it, for a snapshot; removed watchers too, as long as they are spoken of."""
-        return [self.core, self.incarnation, list(self.watchers), list(self._by_address.values())]
+        views = list(self._by_address.values())
+        return [self.core, self.incarnation, list(self.watchers), views, self.scribe, self.sockets]
 
     def restore(self, kept: list[Any]) -> None:
         """From a snapshot, in place of what there is."""
-        self.core, self.incarnation, names, views = kept
+        self.core, self.incarnation, names, views, self.scribe, self.sockets = kept
         self._by_address = {view.address: view for view in views}
         living = {view.name.lower(): view for view in views if not view.removed}
         self.watchers = {name: living[name] for name in names}
@@ -127,8 +134,24 @@ class Projection:
     # --- the daemon and the watchers ----------------------------------------------------------
 
     def _core_started(self, record: Record, body: events.CoreStarted) -> None:
+        known = self.core
+        if known and (known.keeper_pid, known.boot_id) != (body.keeper_pid, body.boot_id):
+            self.scribe, self.sockets = 0, {}  # They were another keeper's.
         self.core = body
         self.incarnation = record.incarnation
+
+    def _scribe_started(self, _record: Record, body: events.ScribeStarted) -> None:
+        self.scribe = body.pid
+
+    def _scribe_lost(self, _record: Record, _body: events.ScribeLost) -> None:
+        self.scribe = 0
+
+    def _socket_bound(self, _record: Record, body: events.SocketBound) -> None:
+        self.sockets[body.socket] = body.address
+
+    def _socket_closed(self, _record: Record, body: events.SocketClosed) -> None:
+        if self.sockets.get(body.socket) == body.address:
+            del self.sockets[body.socket]
 
     def _added(self, record: Record, body: events.WatcherAdded) -> None:
         spec = from_data(body.spec)

@@ -92,6 +92,7 @@ def _status(properties: Properties, sources: Sources) -> Fields:
         "reasons": {view.name: view.reason for view in views if view.reason},
         "keeper": {"pid": core.keeper_pid if core else 0},
         "core": {"pid": sources.core_pid, "incarnation": projection.incarnation},
+        "scribe": {"pid": projection.scribe},
     }
 
 

@@ -38,7 +38,7 @@ from circus.bus.spec import WatcherSpec
 from circus.bus.switchboard import Observer
 from circus.bus.syncer import GroupSyncer
 from circus.bus.transport import MemoryExchange, ZmqExchange
-from circus.bus.values import NS_PER_SECOND
+from circus.bus.values import ARBITER, NS_PER_SECOND
 from circus.bus.vault import Vault, VaultError
 from circus.bus.wire import OS_ERROR
 from circus.process import last_words
@@ -87,7 +87,7 @@ class WireOptions:
 
     def changes(self, options: Mapping[str, Any], current: WatcherSpec) -> dict[str, Any]:
         """For `set`."""
-        from circus.arbiter.config_options import validate_options
+        from circus.arbiter.config_wire import validate_options
 
         try:
             values = validate_options(options, current, self._vault)
@@ -100,7 +100,7 @@ class WireOptions:
         """For `add`."""
         given = dict(options)
         name, cmd, args = given.pop("name"), given.pop("cmd"), given.pop("args", None)
-        from circus.arbiter.config_options import spec_to_add
+        from circus.arbiter.config_wire import spec_to_add
 
         try:
             spec = spec_to_add(name, cmd, given, args=args, vault=self._vault)
@@ -188,9 +188,17 @@ def open_engine(wiring: Wiring) -> Engine:
     switchboard.watch(projection.observe, projection.watches)
     switchboard.watch(outcomes.observe, outcomes.watches)
     switchboard.watch(partial(_replace_keeper, wiring.link), (events.CoreRestarting,))
+    switchboard.watch(partial(_settle_sockets, wiring.link), (commands.ArbiterConfigure,))
     switchboard.observers += wiring.observers
     _begin(engine, wiring, seed, before=before, anew=anew)
     return engine
+
+
+def _settle_sockets(link: Link, record: Record) -> None:
+    """The arbiter has taken a configuration on: whoever is spawned for it finds its sockets."""
+    assert isinstance(record.body, commands.ArbiterConfigure), record
+    if record.actor == ARBITER:
+        link.send([("settings", {"sockets": record.body.settings.get("sockets", {})})])
 
 
 def _replace_keeper(link: Link, record: Record) -> None:
@@ -254,7 +262,11 @@ def _settle_survivors(parts: Parts) -> None:
 
 def _settings(wiring: Wiring) -> dict[str, Any]:
     """What `[circus]` asks of the keeper itself."""
-    return {"no_new_privs": wiring.no_new_privs, "silence": wiring.watchdog}
+    return {
+        "no_new_privs": wiring.no_new_privs,
+        "silence": wiring.watchdog,
+        "sockets": wiring.configure.settings.get("sockets", {}),
+    }
 
 
 def _shown(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Room: bus -- the facts about the daemon's own processes: its cores, its keeper, their signals.
+"""Room: bus -- the facts about the daemon's own processes: cores, keeper, scribe, what they hold.
 
 Knows:     bus.record.
 Known by:  bus.events, through which everybody else names them; bus.names.
@@ -123,3 +123,73 @@ class SignalReceived(Event):
     """The daemon itself got a signal; routed to the arbiter."""
 
     signum: int
+
+
+# --- what the keeper holds for the workers (told by the keeper, at least once) -------------------
+
+
+@body
+class ScribeStarted(Event):
+    """It reads the workers' captured output from now on, beginning with what waits in the pipes."""
+
+    pid: int
+
+
+@body
+class ScribeLost(Event):
+    """It ended unasked; the next one is started. What its streams may lack follows, each by an
+    `output.uncertain`."""
+
+    pid: int
+    code: int | None = None
+    signal: int | None = None
+
+
+@body
+class OutputUncertain(Event):
+    """The scribe ended between a read and its write: of this process's `stream` at most `bytes`
+    were lost here. Without this record nothing was."""
+
+    stream: str
+    bytes: int
+
+
+@body
+class OutputFailed(Event):
+    """What was read cannot be written. It is kept and tried again; meanwhile the pipe fills, and
+    then the process waits."""
+
+    stream: str
+    reason: str
+
+
+@body
+class OutputResumed(Event):
+    """It could be written after all: nothing is missing."""
+
+    stream: str
+
+
+@body
+class SocketBound(Event):
+    """The keeper listens there, until the configuration says otherwise."""
+
+    socket: str
+    address: str
+
+
+@body
+class SocketFailed(Event):
+    """It could not be bound: what was bound before stays; a spawn that needs it tries again."""
+
+    socket: str
+    address: str
+    reason: str
+
+
+@body
+class SocketClosed(Event):
+    """The keeper has given it up; a process that inherited it may still serve it."""
+
+    socket: str
+    address: str

@@ -31,7 +31,15 @@ KeeperSilent = daemon_events.KeeperSilent
 KeeperLost = daemon_events.KeeperLost
 KeeperReexeced = daemon_events.KeeperReexeced
 KeeperReexecRefused = daemon_events.KeeperReexecRefused
+OutputFailed = daemon_events.OutputFailed
+OutputResumed = daemon_events.OutputResumed
+OutputUncertain = daemon_events.OutputUncertain
+ScribeLost = daemon_events.ScribeLost
+ScribeStarted = daemon_events.ScribeStarted
 SignalReceived = daemon_events.SignalReceived
+SocketBound = daemon_events.SocketBound
+SocketClosed = daemon_events.SocketClosed
+SocketFailed = daemon_events.SocketFailed
 
 # --- the ledger's own life ---------------------------------------------------------------------
 

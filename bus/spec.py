@@ -154,11 +154,25 @@ class WatcherSpec:
     copy_env: bool = option(
         False, "start from the daemon's environment", change=Change.RELOAD, toml=True
     )
+    stdout_stream: Mapping[str, Any] = option(
+        NOTHING, "where captured standard output goes", change=Change.RELOAD, factory=dict
+    )
+    stderr_stream: Mapping[str, Any] = option(
+        NOTHING, "where captured standard error goes", change=Change.RELOAD, factory=dict
+    )
+    use_sockets: bool = option(
+        False, "inherit the listening sockets of all [socket] sections", change=Change.FIXED
+    )
+    sockets: Mapping[str, Any] = option(
+        NOTHING, "what use_sockets means: the sockets by name", change=Change.RELOAD, factory=dict
+    )
     close_child_stdin: bool = option(True, "/dev/null as standard input", change=Change.RELOAD)
     close_child_stdout: bool = option(False, "/dev/null as standard output", change=Change.RELOAD)
     close_child_stderr: bool = option(False, "/dev/null as standard error", change=Change.RELOAD)
 
 
+# Worked out from the whole configuration; nobody sets them.
+DERIVED: Final = frozenset({"sockets"})
 OPTIONS: Final[Mapping[str, Field]] = {one.name: one for one in declared(WatcherSpec)}
 
 

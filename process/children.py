@@ -13,7 +13,7 @@ a core that has asked for the list, and goes back there when another core asks.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from circus.process.kernel import Child, Ending, Kernel, SpawnFailed
@@ -214,8 +214,10 @@ class Children:
         if answers:
             self._tell(answers)
 
-    def notice(self, pidfds: Iterable[int]) -> None:
+    def notice(self, pidfds: Collection[int]) -> None:
         """These pidfds are readable: peek, keep what was seen, tell."""
+        if not pidfds:
+            return
         now = self._kernel.now()
         for pidfd in pidfds:
             held = self._by_pidfd.get(pidfd)
@@ -333,7 +335,7 @@ class Children:
         try:
             if launch is None:
                 raise SpawnFailed("spec", errno.EINVAL)
-            held.child = self._kernel.spawn(launch, self.numbers.mark(seq))
+            held.child = self._kernel.spawn(launch, self.numbers.mark(seq), (seq, owner))
         except SpawnFailed as error:
             held.failed = (error.step, error.errno)
             return held.outcome()

@@ -20,9 +20,11 @@ from circus.process import last_words, linux
 from circus.process.children import Children
 from circus.process.core_child import CoreChild, KeeperOptions, Start
 from circus.process.fast_road import SpawnFailed
+from circus.process.holdings import Holdings
 from circus.process.keeping import Keeping
 from circus.process.kernel import LinuxKernel
 from circus.process.link import VERSION, Link, LinkClosed, LinkGarbled
+from circus.process.outputs import Host
 from circus.process.stop_plans import NOTHING_DUE
 from circus.process.successor import Request, Successor, block_signals, unblock_signals
 from circus.process.version import VERSION as VERSION_OF_PROGRAM
@@ -60,13 +62,13 @@ class KeeperLoop:
         "_children",
         "_core",
         "_handler",
+        "_holdings",
         "_host_fd",
         "_keeping",
         "_kernel",
         "_link",
         "_start",
         "_successor",
-        "_writing",
     )  # fmt: skip
 
     def __init__(self, options: KeeperOptions, start: Start, kernel: LinuxKernel) -> None:
@@ -75,11 +77,14 @@ class KeeperLoop:
         self._kernel = kernel
         self._core: CoreChild | None = start.core
         self._children = Children(kernel, self.tell)
+        self._holdings = Holdings(
+            Host(kernel.epoll, start.spawner, self._tell_one, self._children.know, self.complain)
+        )
+        kernel.holdings = self._holdings
         self._keeping = Keeping(self, self._children, start.core)
         self._link: Link | None = None
         self._host_fd = -1
         self._handler: Any = None  # of SIGCHLD, while that is not heeded
-        self._writing = False  # the link is watched for room to write
 
     def run(self) -> int:
         self._kernel.epoll.register(self._start.wake_fd, select.EPOLLIN)
@@ -94,6 +99,7 @@ class KeeperLoop:
         while True:
             code = self._turn()
             if code is not None:
+                self._holdings.finish()
                 return code
 
     def _turn(self) -> int | None:
@@ -108,7 +114,9 @@ class KeeperLoop:
         if self._link is not None and not few:
             self._flush(self._link)  # who has died is told before we look for what they have left
         self._keeping.work(few)
-        code = self._keeping.attend(_boot())
+        boot = _boot()
+        code = self._keeping.attend(boot)
+        self._holdings.attend(boot)
         if self._link is not None:
             self._flush(self._link)
         if self._successor.wanted:
@@ -129,20 +137,19 @@ class KeeperLoop:
                 core_ended = True
             elif fd == self._host_fd:
                 self._lose_host()
-            else:
+            elif not self._holdings.notice(fd):
                 ended.append(fd)
-        if ended:
-            self._children.notice(ended)
+        self._children.notice(ended)
         if core_ended and self._core is not None:
             self._note_core_ended(self._core)
 
     def _timeout(self) -> float | None:
         """Seconds until something is due; None: until something happens."""
         boot = _boot()
-        due = self._keeping.next_due(boot)
+        due = min(self._keeping.next_due(boot), self._holdings.due)
         if due == NOTHING_DUE:
             return None
-        return 0.0 if due == boot else max(0.0, (due - boot) / 1e9 + 0.001)
+        return 0.0 if due <= boot else max(0.0, (due - boot) / 1e9 + 0.001)
 
     # -- the link ------------------------------------------------------------------------------
 
@@ -154,9 +161,14 @@ class KeeperLoop:
         if self._link is not None:
             self._link.send(reports)
 
+    def _tell_one(self, report: Sequence[Any]) -> None:
+        self.tell([report])
+
+    def hold(self, operation: Sequence[Any]) -> None:
+        self._holdings.obey(operation)
+
     def _connect(self, fd: int) -> None:
         self._link = Link.keeper_end(fd)
-        self._writing = False
         self._kernel.epoll.register(fd, select.EPOLLIN)
         lost = tuple(self._core.lost) if self._core else ()
         self.tell([("hello", VERSION, os.getpid(), lost, self._children.numbers.given)])
@@ -172,8 +184,8 @@ class KeeperLoop:
             self.disconnect()
             return
         # Level-triggered: ask for writability only while something waits for it.
-        if done is self._writing:
-            self._writing = not done
+        if done is link.watched:
+            link.watched = not done
             wanted = select.EPOLLIN if done else select.EPOLLIN | select.EPOLLOUT
             self._kernel.epoll.modify(link.fileno(), wanted)
 
@@ -209,6 +221,7 @@ class KeeperLoop:
             self._kernel.epoll.unregister(self._link.fileno())
             self._link.close()
             self._link = None
+        self._holdings.disconnect()
         self._keeping.unlinked(_boot())
 
     # -- the core, or the host -------------------------------------------------------------------
@@ -296,7 +309,7 @@ class KeeperLoop:
             if select.select([self._start.wake_fd], [], [], 0)[0]:
                 return  # What came before the mask is heard first; the next turn is as good.
             link_fd = self._link.fileno() if self._link else -1
-            fds = [self._start.lock_fd, *([link_fd] if self._link else [])]
+            fds = [self._start.lock_fd, *([link_fd] if self._link else []), *self._holdings.fds]
             self._successor.exec(self._carried(), fds)
         except OSError as error:
             self._refuse(f"cannot be replaced: {error.strerror}")
@@ -320,12 +333,14 @@ class KeeperLoop:
             "core": self._core.carry() if self._core else None,
             "children": self._children.carry(),
             "keeping": self._keeping.carry(),
+            "holdings": self._holdings.carry(),
         }
 
     def _go_on(self, carried: Mapping[str, Any]) -> None:
         """As the keeper that was in this process before us."""
         self._children.restore(carried["children"], self._kernel.reopen)
         self._keeping.restore(carried["keeping"], _boot())
+        self._holdings.restore(carried.get("holdings"))
         if carried["link"] >= 0:
             self._link = Link.keeper_end(carried["link"])
             self._kernel.epoll.register(carried["link"], select.EPOLLIN)

@@ -25,6 +25,8 @@ FINISH_PAUSE: Final = 1_000_000
 # A spawn takes as long as some sixteen operations of any other kind.
 EFFORT_PER_TURN: Final = 256
 EFFORT_OF_SPAWN: Final = 16
+# What else the keeper holds (process.holdings) is told of these.
+OF_HOLDINGS: Final = frozenset({"settings", "list", "heard"})
 
 
 class Loop(Protocol):
@@ -40,6 +42,7 @@ class Loop(Protocol):
     def start_core(self) -> None: ...
     def complain(self, text: str, /) -> None: ...
     def succeed(self, seq: int, program: str, /) -> None: ...
+    def hold(self, operation: Sequence[Any], /) -> None: ...
 
 
 class Keeping:
@@ -89,6 +92,8 @@ class Keeping:
                 core.is_ready(operation[1], operation[2])
             elif operation[0] == "reexec":
                 self._loop.succeed(operation[1], operation[2])
+            if operation[0] in OF_HOLDINGS:
+                self._loop.hold(operation)
         self.to_do.extend(operations)
 
     def take(self) -> list[Sequence[Any]]:

@@ -19,7 +19,7 @@ import select
 import signal
 import time
 from collections.abc import Collection, Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from circus.process import linux
 from circus.process.fast_road import SpawnFailed
@@ -28,8 +28,12 @@ from circus.process.linux import Ending
 from circus.process.proof import has_inodes
 from circus.process.spawn import Spawner
 
+if TYPE_CHECKING:
+    from circus.process.holdings import Holdings
+
 KILL_PASSES_MAX: Final = 8
 LISTING_BYTES: Final = 64 * 1024
+NOBODY: Final = (0, "")
 # A zombie's pidfd stays readable until the reap, and to take it out is a call for every death.
 ONCE: Final = select.EPOLLIN | select.EPOLLONESHOT
 
@@ -58,10 +62,11 @@ class Kernel(Protocol):
         """Wall clock and CLOCK_BOOTTIME, ns."""
         ...
 
-    def spawn(self, launch: Launch, mark: bytes = b"") -> Child:
+    def spawn(self, launch: Launch, mark: bytes = b"", whose: tuple[int, str] = NOBODY) -> Child:
         """Start a program; when this returns it has been executed. Raises SpawnFailed.
 
-        `mark` is one more variable of its environment (process.marks).
+        `mark` is one more variable of its environment (process.marks). `whose` it is, spawn_id and
+        owner, says whose its captured output is.
         """
         ...
 
@@ -101,21 +106,25 @@ class Kernel(Protocol):
 
 
 class LinuxKernel:
-    """The real one: pidfd, epoll, /proc."""
+    """The real one: pidfd, epoll, /proc. `holdings`: pipes and sockets, where a keeper has them."""
 
-    __slots__ = ("_children_file", "_inodes", "_spawner", "epoll")
+    __slots__ = ("_children_file", "_inodes", "_spawner", "epoll", "holdings")
 
     def __init__(self, spawner: Spawner | None = None) -> None:
         self._spawner = spawner or Spawner()
         self._inodes = has_inodes()
         self._children_file = f"/proc/self/task/{os.getpid()}/children"
         self.epoll = select.epoll()
+        self.holdings: Holdings | None = None
 
     def now(self) -> tuple[int, int]:
         return time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def spawn(self, launch: Launch, mark: bytes = b"") -> Child:
-        pid = self._spawner.spawn(launch, mark=mark)
+    def spawn(self, launch: Launch, mark: bytes = b"", whose: tuple[int, str] = NOBODY) -> Child:
+        if self.holdings is not None and (launch.streams or launch.sockets):
+            pid = self.holdings.spawn(launch, mark, whose)
+        else:
+            pid = self._spawner.spawn(launch, mark=mark)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:

@@ -41,11 +41,14 @@ class Launch:
 
     `uid` and `gid` are names or numbers, resolved where the process is started. `limits` maps the
     names of resource limits, such as `nofile`, to (soft, hard). A closed stream is /dev/null.
+    `streams` maps those of stdout and stderr that are captured to their sinks, `sockets` the names
+    of the sockets that it inherits, as descriptors from 3 in the order of their names, to their
+    terms.
     """
 
     __slots__ = (
         "_digest", "argv", "by_slot", "close_stderr", "close_stdin", "close_stdout", "cwd", "env",
-        "gid", "limits", "plan", "program", "ready", "uid", "umask",
+        "gid", "limits", "plan", "program", "ready", "sockets", "streams", "uid", "umask",
     )  # fmt: skip
 
     def __init__(self, argv: tuple[str, ...], env: Mapping[str, str], **rest: Any) -> None:
@@ -59,6 +62,8 @@ class Launch:
         self.close_stdout: bool = rest.pop("close_stdout", False)
         self.close_stderr: bool = rest.pop("close_stderr", False)
         self.limits: Mapping[str, tuple[int, int]] = rest.pop("limits", {})
+        self.streams: Mapping[str, Mapping[str, Any]] = rest.pop("streams", {})
+        self.sockets: Mapping[str, Mapping[str, Any]] = rest.pop("sockets", {})
         self.plan: Plan = rest.pop("plan", Plan())
         self.by_slot: bool = rest.pop("by_slot", False)  # another slot, another launch
         self.program: str = rest.pop("program", "")  # what sentences call it, if not argv[0]
@@ -69,7 +74,8 @@ class Launch:
 
     def to_map(self) -> dict[str, Any]:
         """For the link. The plan is not part of it: it goes with each spawn."""
-        return {name: getattr(self, name) for name in WIRE_NAMES}
+        fittings = {name: found for name in FITTINGS if (found := getattr(self, name))}
+        return {**{name: getattr(self, name) for name in WIRE_NAMES}, **fittings}
 
     @property
     def digest(self) -> str:
@@ -83,6 +89,9 @@ WIRE_NAMES: Final = (
     "argv", "env", "cwd", "uid", "gid", "umask", "close_stdin", "close_stdout", "close_stderr",
     "limits",
 )  # fmt: skip
+# Of few launches: what the keeper holds for them.
+FITTINGS: Final = ("streams", "sockets")
+FIRST_SOCKET: Final = 3
 
 
 def from_map(data: Mapping[str, Any]) -> Launch:
@@ -115,14 +124,27 @@ def resolve(
         close_stdin=spec.close_child_stdin,
         close_stdout=spec.close_child_stdout,
         close_stderr=spec.close_child_stderr,
+        streams=_streams(spec, fill),
+        sockets=spec.sockets,
         plan=plan_of(spec),
         by_slot=_names_slot(spec),
         program=_as_written(spec),
     )
 
 
+def _streams(spec: WatcherSpec, fill: Callable[[str], str]) -> dict[str, Mapping[str, Any]]:
+    """The sinks of what is captured; a file belongs to the user whose worker writes to it."""
+    user = {} if spec.uid is None and spec.gid is None else {"uid": spec.uid, "gid": spec.gid}
+    return {
+        name: {**sink, **user, "filename": fill(sink["filename"])} if "filename" in sink else sink
+        for name, sink in (("stdout", spec.stdout_stream), ("stderr", spec.stderr_stream))
+        if sink
+    }
+
+
 def _names_slot(spec: WatcherSpec) -> bool:
-    texts = (spec.cmd, *spec.args, *spec.shell_args)
+    sinks = (spec.stdout_stream.get("filename", ""), spec.stderr_stream.get("filename", ""))
+    texts = (spec.cmd, *spec.args, *spec.shell_args, *sinks)
     return any("circus.wid" in text.lower() for text in texts)
 
 
@@ -159,6 +181,7 @@ def _argv(spec: WatcherSpec, fill: Callable[[str], str]) -> list[str]:
 def _filler(spec: WatcherSpec, slot: int, env: Mapping[str, str]) -> Callable[[str], str]:
     """A single pass: what was filled in is not looked at again; unknown references stay."""
     names = {name.lower(): value for name, value in env.items()}
+    sockets = {name: str(fd) for fd, name in enumerate(sorted(spec.sockets), FIRST_SOCKET)}
 
     def value_of(match: re.Match[str]) -> str:
         name = (match[1] or match[2]).lower()
@@ -166,6 +189,8 @@ def _filler(spec: WatcherSpec, slot: int, env: Mapping[str, str]) -> Callable[[s
             return str(slot)
         if name.startswith("env."):
             return names.get(name[4:], match[0])
+        if name.startswith("sockets."):
+            return sockets.get(name[8:], match[0])
         return _option_text(spec, name, match[0])
 
     return lambda text: REFERENCE.sub(value_of, text) if "circus." in text.lower() else text
@@ -201,9 +226,15 @@ def spawn_failure(launch: Launch | None, step: str, number: int) -> str:
         return f"unknown group {launch.gid}"
     if step in ("groups", "gid", "uid"):
         return f"no permission to become user {launch.uid} group {launch.gid}: run circusd as root"
+    return _other(launch, step, os.strerror(number))
+
+
+def _other(launch: Launch, step: str, reason: str) -> str:
+    if step.startswith("socket "):
+        return f"cannot bind {step}: {reason.lower()}"
     if step == "fork":
-        return f"no process could be started: {os.strerror(number)}"
-    return f"cannot start {_program(launch)}: {step} failed: {os.strerror(number)}"
+        return f"no process could be started: {reason}"
+    return f"cannot start {_program(launch)}: {step} failed: {reason}"
 
 
 def _program(launch: Launch) -> str:

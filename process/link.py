@@ -43,7 +43,7 @@ _ROOM_FOR_FD: Final = socket.CMSG_SPACE(_FD_BYTES)
 # As plain numbers: two flags of an enumeration joined cost as much as receiving a message.
 _CLOEXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _CUT: Final = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
-_pack: Final = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+encode: Final = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 # What each item carries after its name. `None` stands for "may be nil".
 OPTIONAL_INT: Final = (int, type(None))
@@ -58,6 +58,7 @@ OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
     "ping": (int,),
     "stopping": (int,),
     "reexec": (int, str),
+    "heard": (int,),
 }
 REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "hello": (int, int, tuple, int),
@@ -73,6 +74,14 @@ REPORTS: Final[Mapping[str, tuple[Any, ...]]] = {
     "lost": (int, int),
     "reexeced": (int, str),
     "reexec_refused": (int, str),
+    "scribe_started": (int,),
+    "scribe_lost": (int, OPTIONAL_INT, OPTIONAL_INT),
+    "output_uncertain": (int, str, str, int),
+    "output_failed": (int, str, str, str),
+    "output_resumed": (int, str, str),
+    "socket_bound": (str, str),
+    "socket_failed": (str, str, str),
+    "socket_closed": (str, str),
 }
 
 
@@ -87,7 +96,7 @@ class LinkGarbled(Exception):
 class Link:
     """One end. Items given to `send` leave in order, as soon as `flush` finds room for them."""
 
-    __slots__ = ("_early", "_per_message", "_queue", "_ready", "_schema", "_socket")
+    __slots__ = ("_early", "_per_message", "_queue", "_ready", "_schema", "_socket", "watched")
 
     def __init__(
         self, sock: socket.socket, schema: Mapping[str, tuple[Any, ...]], *, per_message: int
@@ -98,6 +107,7 @@ class Link:
         self._early: list[Item] = []  # received, not asked for yet
         self._queue: deque[Item] = deque()
         self._ready: bytes | None = None  # encoded, not yet taken
+        self.watched = False  # its owner's poll waits for room to write
 
     @classmethod
     def core_end(cls, fd: int) -> Link:
@@ -125,7 +135,7 @@ class Link:
         """Send what the socket takes now; True when nothing is left. Raises LinkClosed."""
         queue = self._queue
         while self._ready is not None or queue:
-            body = self._ready or _pack(self._next_batch())
+            body = self._ready or encode(self._next_batch())
             if not self._send(body):
                 self._ready = body
                 return False

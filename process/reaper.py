@@ -22,16 +22,25 @@ from circus.bus.events import (
     KeeperReexeced,
     KeeperReexecRefused,
     OrphanReaped,
+    OutputFailed,
+    OutputResumed,
+    OutputUncertain,
     ProcessExited,
     ProcessLost,
     ProcessReaped,
     ProcessSignalled,
     ProcessSpawned,
     ProcessSpawnFailed,
+    ScribeLost,
+    ScribeStarted,
     SignalReceived,
+    SocketBound,
+    SocketClosed,
+    SocketFailed,
 )
 from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
+from circus.bus.values import watcher_of
 from circus.bus.vault import VaultError
 from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
@@ -40,6 +49,11 @@ from circus.process.lives import LOST, Lives, Settling, draft_about
 # With so many requests at hand the keeper begins while the rest is still being decided.
 STOPPED: Final = "its keeper was gone: it was stopped, and nobody could wait for it"
 CROWD: Final = 128
+# The keeper tells these until it hears that they are on record.
+NEWS: Final = frozenset({
+    OutputFailed, OutputResumed, OutputUncertain, ScribeLost, ScribeStarted, SocketBound,
+    SocketClosed, SocketFailed,
+})  # fmt: skip
 
 
 class LinkEnd(Protocol):
@@ -63,12 +77,18 @@ class Hearing:
     def news(self, spawn_id: int, body: Body, cause: int) -> None:
         self.lives.news(self.drafts, spawn_id, body, cause)
 
+    def about_output(self, spawn_id: int, owner: str, body: Body) -> None:
+        """Its process may be over, and is only named: no actor decides anything about output."""
+        watcher = watcher_of(owner) or None
+        self.drafts.append(Draft(body, watcher=watcher, spawn_id=spawn_id, cause=0))
+
 
 class Reaper:
     """Requests out, reports in. `receive` and `flush` raise LinkClosed when the keeper is gone."""
 
     __slots__ = (
-        "_acks", "_launch_of", "_launches", "_link", "_lives", "_operations", "_say", "_sent",
+        "_acks", "_heard", "_launch_of", "_launches", "_link", "_lives", "_operations", "_say",
+        "_sent",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +104,7 @@ class Reaper:
         self._launches: dict[tuple[str, str], Launch] = {}
         self._sent: set[str] = set()
         self._acks: list[int] = []
+        self._heard = 0  # so many news are on record, and the keeper does not know
         self._operations: list[Sequence[Any]] = []
 
     @property
@@ -106,6 +127,9 @@ class Reaper:
         """The reaper's facts are in the ledger: ends may be acknowledged, lives forgotten."""
         for record in records:
             kind, spawn_id = type(record.body), record.spawn_id
+            if kind in NEWS:
+                self._heard += 1
+                continue
             if spawn_id is None:
                 continue
             if kind is ProcessExited or kind is ProcessSpawnFailed:
@@ -135,6 +159,9 @@ class Reaper:
             if self._acks:
                 self._link.send([("ack", self._acks)])
                 self._acks = []
+            if self._heard:
+                self._link.send([("heard", self._heard)])
+                self._heard = 0
             if self._operations:
                 self._link.send(self._operations)
                 self._operations = []
@@ -258,6 +285,38 @@ def _lost(hearing: Hearing, spawn_id: int, pid: int) -> None:
     hearing.news(spawn_id, ProcessLost(pid, STOPPED), spawn_id)
 
 
+def _scribe_started(hearing: Hearing, pid: int) -> None:
+    hearing.drafts.append(Draft(ScribeStarted(pid), cause=0))
+
+
+def _scribe_lost(hearing: Hearing, *seen: Any) -> None:
+    hearing.drafts.append(Draft(ScribeLost(*seen), cause=0))
+
+
+def _output_uncertain(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    hearing.about_output(spawn_id, owner, OutputUncertain(*seen))
+
+
+def _output_failed(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    hearing.about_output(spawn_id, owner, OutputFailed(*seen))
+
+
+def _output_resumed(hearing: Hearing, spawn_id: int, owner: str, *seen: Any) -> None:
+    hearing.about_output(spawn_id, owner, OutputResumed(*seen))
+
+
+def _socket_bound(hearing: Hearing, *seen: Any) -> None:
+    hearing.drafts.append(Draft(SocketBound(*seen), cause=0))
+
+
+def _socket_failed(hearing: Hearing, *seen: Any) -> None:
+    hearing.drafts.append(Draft(SocketFailed(*seen), cause=0))
+
+
+def _socket_closed(hearing: Hearing, *seen: Any) -> None:
+    hearing.drafts.append(Draft(SocketClosed(*seen), cause=0))
+
+
 def _pong(hearing: Hearing, number: int) -> None:
     """It lives; nothing is on record about that."""
 
@@ -276,4 +335,12 @@ HEARD: Final[Mapping[str, Callable[..., None]]] = {
     "lost": _lost,
     "reexeced": _reexeced,
     "reexec_refused": _reexec_refused,
+    "scribe_started": _scribe_started,
+    "scribe_lost": _scribe_lost,
+    "output_uncertain": _output_uncertain,
+    "output_failed": _output_failed,
+    "output_resumed": _output_resumed,
+    "socket_bound": _socket_bound,
+    "socket_failed": _socket_failed,
+    "socket_closed": _socket_closed,
 }

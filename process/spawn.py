@@ -8,19 +8,20 @@ Fast: `_posixsubprocess.fork_exec`, which vforks, so that its cost does not grow
 It is CPython's own and private: it is called in one place, its signature is tried on every Python
 that we support, and where it differs we fall back to `subprocess.Popen`.
 Full: `os.fork` and one step after another in Python, for what the fast road cannot do: another
-user or group, resource limits, a reset of ignored or blocked signals. A step that fails ends the
-child and comes back as (step, errno) through a close-on-exec pipe, whose end of file says that
-the program runs.
+user or group, resource limits, sockets at their numbers, a reset of ignored or blocked signals. A
+step that fails ends the child and comes back as (step, errno) through a close-on-exec pipe, whose
+end of file says that the program runs.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from circus.process.fast_road import (
     INHERIT,
@@ -34,7 +35,7 @@ from circus.process.fast_road import (
     shared_pipe,
     worse,
 )
-from circus.process.launch import Launch, executables
+from circus.process.launch import FIRST_SOCKET, Launch, executables
 from circus.process.marks import VARIABLE
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ DEVNULL: Final = "/dev/null"
 # Python itself ignores these in every process of its own, and fork_exec restores them.
 PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 CHILD_FAILED: Final = 255
+
+
+class Around(NamedTuple):
+    """What a child on the full road knows beside its launch: where it says what failed, the limit
+    of open files that it gets back, whether our descriptors may leak, and its sockets."""
+
+    write: int
+    nofile: tuple[int, int] | None
+    strange: bool
+    sockets: Sequence[int]
 
 
 class Spawner:
@@ -78,16 +89,24 @@ class Spawner:
             self._pipe = shared_pipe()
 
     def spawn(
-        self, launch: Launch, stdio: tuple[int, int, int] = INHERIT, *, mark: bytes = b""
+        self,
+        launch: Launch,
+        stdio: tuple[int, int, int] = INHERIT,
+        *,
+        mark: bytes = b"",
+        sockets: Sequence[int] = (),
     ) -> int:
-        """The pid of the program, which runs; raises SpawnFailed and leaves nothing."""
+        """The pid of the program, which runs; raises SpawnFailed and leaves nothing.
+
+        It finds `sockets` as its descriptors from 3 on.
+        """
         prepared: Prepared = launch.ready or prepare(launch)
         if mark:
             prepared = prepared._replace(env=[*prepared.env, mark])
         streams = self._streams(launch, stdio)
         identity = identity_of(launch)
-        if identity or launch.limits or (self._strange and _signals_leak()):
-            return self._spawn_full(launch, prepared, streams, identity)
+        if identity or launch.limits or sockets or (self._strange and _signals_leak()):
+            return self._spawn_full(launch, prepared, streams, identity, sockets)
         return self._spawn_fast(prepared, streams)
 
     def spawn_aside(self, launch: Launch) -> int:
@@ -138,16 +157,16 @@ class Spawner:
 
     def _spawn_full(
         self, launch: Launch, prepared: Prepared, streams: tuple[int, int, int],
-        identity: Identity | None,
+        identity: Identity | None, sockets: Sequence[int],
     ) -> int:  # fmt: skip
-        read, write = os.pipe2(os.O_CLOEXEC)
+        read, write = _error_pipe(len(sockets))
+        around = Around(write, self._nofile, self._strange, sockets)
         # A signal between fork and the reset below would write to our own wake-up pipe and be
         # taken for ours. The mask lasts for one fork and the child clears it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
-                around = (write, self._nofile, self._strange)
                 _become(launch, prepared, streams, identity, around)
         except OSError as error:
             os.close(read)
@@ -195,17 +214,17 @@ def _become(
     prepared: Prepared,
     streams: tuple[int, int, int],
     identity: Identity | None,
-    around: tuple[int, tuple[int, int] | None, bool],
+    around: Around,
 ) -> NoReturn:
     """In the child: every step in the order of docs/adr/0021; never returns."""
-    write, nofile, strange = around
+    write = around.write
     step = "signals"
     try:
-        for name, act in _steps(launch, prepared, streams, identity, nofile):
+        for name, act in _steps(launch, prepared, streams, identity, around):
             step = name
             act()
         step = "exec"
-        if strange:
+        if around.strange:
             _close_on_exec()
         _exec(prepared.programs, prepared.argv, dict(p.split(b"=", 1) for p in prepared.env))
     except OSError as error:
@@ -221,16 +240,18 @@ def _steps(
     prepared: Prepared,
     streams: tuple[int, int, int],
     identity: Identity | None,
-    nofile: tuple[int, int] | None,
+    around: Around,
 ) -> list[tuple[str, Callable[[], Any]]]:
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("signals", _reset_signals),
         ("setsid", os.setsid),
-        ("rlimits", lambda: _limit(launch, nofile)),
+        ("rlimits", lambda: _limit(launch, around.nofile)),
     ]
     if prepared.umask >= 0:
         steps.append(("umask", lambda: os.umask(prepared.umask)))
     steps.append(("stdio", lambda: _redirect(streams)))
+    if around.sockets:
+        steps.append(("sockets", lambda: _place(around.sockets)))
     if prepared.cwd is not None:
         cwd = prepared.cwd
         steps.append(("chdir", lambda: os.chdir(cwd)))
@@ -267,6 +288,25 @@ def _redirect(streams: tuple[int, int, int]) -> None:
     for target, fd in enumerate(streams):
         if fd >= 0:
             os.dup2(fd, target)
+
+
+def _place(sockets: Sequence[int]) -> None:
+    """Out of each other's way first: one may have the number that another one is to get."""
+    behind = FIRST_SOCKET + len(sockets)
+    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, behind) for fd in sockets]
+    for number, fd in enumerate(copies, FIRST_SOCKET):
+        os.dup2(fd, number)
+
+
+def _error_pipe(sockets: int) -> tuple[int, int]:
+    """Its end for the child is behind the numbers that the child's sockets get."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    if write >= FIRST_SOCKET + sockets:
+        return read, write
+    try:
+        return read, fcntl.fcntl(write, fcntl.F_DUPFD_CLOEXEC, FIRST_SOCKET + sockets)
+    finally:
+        os.close(write)
 
 
 def _verify(uid: int) -> None:

@@ -24,7 +24,9 @@ from circus.process.launch import Launch
 from circus.process.spawn import Spawner
 
 # A state is read by this version and every later one; another number is refused before the exec.
-STATE_VERSION: Final = 1
+# 2: what the keeper holds beside processes.
+STATE_VERSION: Final = 2
+STATES: Final = (1, 2)
 TRIAL: Final = "?"
 
 
@@ -139,7 +141,7 @@ def read_state(fd: int) -> dict[str, Any]:
     state: dict[str, Any] = msgpack.unpackb(
         body, raw=False, strict_map_key=False, unicode_errors="surrogateescape"
     )
-    if state.get("version") != STATE_VERSION:
+    if state.get("version") not in STATES:
         raise Unreadable(f"cannot go on with a state of version {state.get('version')!r}")
     return state
 

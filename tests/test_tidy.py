@@ -35,7 +35,7 @@ ATTRIBUTES_MAX: Final = 10
 NESTING_MAX: Final = 3
 FILES_PER_ROOM_MAX: Final = 20
 # Rooms of several subjects, each with a prefix or a line of its own in ADR-0085.
-FILES_PER_WIDE_ROOM_MAX: Final = {"bus": 48, "arbiter": 44, "process": 32}
+FILES_PER_WIDE_ROOM_MAX: Final = {"bus": 48, "arbiter": 48, "process": 40}
 SUPPRESSIONS_MAX: Final = 5
 WORDS_PER_TEST_NAME_MIN: Final = 4  # with `test`
 

@@ -26,8 +26,8 @@ POSITIONS: Final = (
 )  # fmt: skip
 OWN: Final = ("prereload_fn", "loop")
 ABSENT: Final[Mapping[str, Any]] = {
-    "prereload_fn": None, "loop": None, "rlimits": None, "executable": None, "stdout_stream": None,
-    "stderr_stream": None, "use_sockets": False, "copy_path": False, "hooks": None,
+    "prereload_fn": None, "loop": None, "rlimits": None, "executable": None, "copy_path": False,
+    "hooks": None,
     "on_demand": False, "virtualenv": None, "stdin_socket": None, "virtualenv_py_ver": None,
 }  # fmt: skip
 # Circus shows these as None or a list where bus.spec has an empty tuple.
@@ -56,8 +56,8 @@ def default_of(name: str) -> Any:
     """Circus's default, in the units of the program (durations in seconds)."""
     if name in ABSENT:
         return ABSENT[name]
-    if name == "env":
-        return {}
+    if OPTIONS[name].factory is not None:
+        return {} if name == "env" else None
     if name in NONE_BY_DEFAULT:
         return None
     return outside(name, OPTIONS[name].default)

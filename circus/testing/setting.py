@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from circus.arbiter.config import Config, config_of_mappings, load
-from circus.arbiter.config_options import spec_to_add, validate_options
+from circus.arbiter.config_wire import spec_to_add, validate_options
 from circus.arbiter.verbs import Refusal
 from circus.bus.commands import ArbiterConfigure
 from circus.bus.shapes import fields_of

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from circus.process.fast_road import SpawnFailed
-from circus.process.kernel import Child, Orphan
+from circus.process.kernel import NOBODY, Child, Orphan
 from circus.process.launch import Launch
 from circus.process.linux import Ending
 from circus.replay.checks.truth import Forked, Misused, OrphanReaped, Reaped, Signalled
@@ -60,7 +60,7 @@ class SimKernel:
     def now(self) -> tuple[int, int]:
         return self.agenda.moment()
 
-    def spawn(self, launch: Launch, _mark: bytes = b"") -> Child:
+    def spawn(self, launch: Launch, _mark: bytes = b"", _whose: tuple[int, str] = NOBODY) -> Child:
         lives, agenda = self.lives, self.agenda
         fault = lives.weather.spoil(agenda.chance)
         if fault is not None:

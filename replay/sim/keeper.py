@@ -187,6 +187,9 @@ class SimKeeper:
     def succeed(self, seq: int, program: str) -> None:
         """There is no newer code in this world."""
 
+    def hold(self, operation: Sequence[Any]) -> None:
+        """Nothing is held here but processes: no core decides anything about output or sockets."""
+
     def complain(self, text: str) -> None:
         """To the terminal; nobody reads it here."""
 

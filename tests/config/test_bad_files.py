@@ -111,9 +111,9 @@ TOML_CASES = {
         "3: [watcher.web.env] PORT: cannot use 80: it must be a string, in quotes",
     ),
     "a stream": (
-        '[watcher.web]\ncmd = "a"\nstdout_stream.class = "FileStream"',
-        "3: [watcher.web] stdout_stream.class: cannot use 'stdout_stream.class': "
-        + LATER.format("streams"),
+        '[watcher.web]\ncmd = "a"\nstdout_stream.class = "QueueStream"',
+        "3: [watcher.web] stdout_stream.class: cannot use 'QueueStream': "
+        "this version does not have it yet; use FileStream or StdoutStream",
     ),
     "a hook": (
         '[watcher.web]\ncmd = "a"\nhooks.before_start = "m.f"',
@@ -130,10 +130,9 @@ TOML_CASES = {
         "2: [circus] httpd: cannot use 'httpd': " + LATER.format("the web page"),
     ),
     "a socket": (
-        "[socket.web]\nport = 80",
-        "1: [socket.web] cannot use [socket] sections: "
-        "this version does not have sockets yet; "
-        "remove the section and let the program open the socket itself",
+        '[socket.web]\nhost = "web.example.com"',
+        "2: [socket.web] host: cannot use 'web.example.com': names are not looked up; "
+        "write its address in numbers",
     ),
     "plain tcp": (
         '[circus]\nendpoint = "tcp://127.0.0.1:5555"',

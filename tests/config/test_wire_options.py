@@ -1,6 +1,6 @@
 """Room: tests -- options that come over the wire: what is accepted, and the reasons of refusals.
 
-Knows:     circus.arbiter.config_options.
+Knows:     circus.arbiter.config_wire, circus.arbiter.config_options.
 Known by:  pytest.
 Never:     opens a socket.
 """
@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from circus.arbiter.config_options import (
-    OptionRefused,
-    signal_number,
-    spec_to_add,
-    validate_options,
-)
+from circus.arbiter.config_options import signal_number
+from circus.arbiter.config_wire import OptionRefused, spec_to_add, validate_options
 from circus.bus.spec import WatcherSpec
 from circus.bus.values import NS_PER_SECOND
 from circus.bus.vault import Vault
