@@ -1,8 +1,8 @@
 """Room: replay -- `circus-replay`: questions to a ledger that need no daemon.
 
-Knows:     click, replay.verify; bus.reader for what only follows the record.
+Knows:     click, replay.opening (what is to be read), replay.verify; other verbs by name.
 Known by:  the console script.
-Never:     writes to a ledger, takes its lock.
+Never:     writes to a ledger, takes its lock; imports a verb that was not asked for.
 
 Exit status of `verify`: 0 every byte is what was written; 1 it is not, or the anchor does not hold;
 2 the command line is wrong or there is no ledger; 3 all is well but for a torn end, which a crash
@@ -14,18 +14,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
+from importlib import import_module
 from typing import Final
 
 import click
 
-from circus.bus.disk import RealDisk
 from circus.bus.segments import UnknownFormat
+from circus.replay.opening import CannotOpen, Opened, open_ledger
+from circus.replay.progress import Progress
 from circus.replay.verify import Anchor, Finding, Verdict, verify
 
 EXIT_DAMAGED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_TORN: Final = 3
+# verb: the module that has `<verb>_command`.
+VERBS: Final[dict[str, str]] = {}
 
 
 def _anchor(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
@@ -36,21 +39,51 @@ def _anchor(_context: click.Context, _parameter: click.Parameter, value: str | N
         raise click.BadParameter(text) from error
 
 
-LEDGER: Final = click.argument(
-    "ledger", type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+class _Ledger(click.ParamType[Opened]):
+    """Opened before the verb begins, so that every verb refuses in the same words."""
+
+    name = "ledger"
+
+    def convert(
+        self, value: str | Opened, _param: click.Parameter | None, ctx: click.Context | None
+    ) -> Opened:
+        try:
+            return value if isinstance(value, Opened) else open_ledger(value)
+        except CannotOpen as error:
+            raise click.UsageError(str(error), ctx) from error
 
 
-@click.group()
+LEDGER: Final = click.argument("ledger", type=_Ledger())
+
+
+class _Verbs(click.Group):
+    """Verbs with a module of their own are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *VERBS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(VERBS[cmd_name]), f"{cmd_name}_command".replace("-", "_"))
+        assert isinstance(command, click.Command), cmd_name
+        return command
+
+
+@click.group(cls=_Verbs)
 def program() -> None:
-    """Ask a ledger, with or without its daemon. LEDGER is DIR/ledger of a state directory DIR."""
+    """Ask a ledger, with or without its daemon.
+
+    LEDGER is a state directory, its ledger/, a copy of it, or one segment (*.evl); a daemon that
+    uses it does not notice. What cannot be read is told on standard error, and the rest is shown.
+    """
 
 
 @program.command("verify")
 @LEDGER
 @click.option("--anchor", callback=_anchor, help="What `anchor` printed earlier; kept elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of sentences.")
-def verify_command(*, ledger: Path, anchor: Anchor | None, as_json: bool) -> None:
+def verify_command(*, ledger: Opened, anchor: Anchor | None, as_json: bool) -> None:
     """Read every byte; say where it is not what was written."""
     verdict = _verified(ledger, anchor)
     click.echo(_as_json(verdict) if as_json else "\n".join(_sentences(verdict)))
@@ -59,11 +92,11 @@ def verify_command(*, ledger: Path, anchor: Anchor | None, as_json: bool) -> Non
 
 @program.command("anchor")
 @LEDGER
-def anchor_command(ledger: Path) -> None:
+def anchor_command(ledger: Opened) -> None:
     """Print LOG_ID:SEQ:CHAIN of the newest record, for a witness to keep elsewhere."""
     verdict = _verified(ledger, None)
     if verdict.damage:
-        click.echo(f"cannot vouch for {ledger}: it is damaged; see `verify`", err=True)
+        click.echo(f"cannot vouch for {ledger.directory}: it is damaged; see `verify`", err=True)
         sys.exit(EXIT_DAMAGED)
     click.echo(str(verdict.head))
 
@@ -73,14 +106,16 @@ def main() -> None:
     program()
 
 
-def _verified(ledger: Path, anchor: Anchor | None) -> Verdict:
+def _verified(ledger: Opened, anchor: Anchor | None) -> Verdict:
+    progress, size = Progress("verify"), ledger.size
     try:
-        verdict = verify(RealDisk(), os.fspath(ledger), anchor)
+        return verify(
+            ledger.disk, ledger.directory, anchor, told=lambda done: progress.at(done, size)
+        )
     except (OSError, UnknownFormat) as error:
-        raise click.UsageError(f"cannot verify {ledger}: {error}") from error
-    if not verdict.segments:
-        raise click.UsageError(f"cannot verify {ledger}: no segment is there; give DIR/ledger")
-    return verdict
+        raise click.UsageError(f"cannot verify {ledger.directory}: {error}") from error
+    finally:
+        progress.end()
 
 
 def _status(verdict: Verdict) -> int:

@@ -10,7 +10,7 @@ header, frame nor the rest that a successor has made void is told, and where.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
@@ -75,10 +75,16 @@ class Verdict(NamedTuple):
     anchored: bool | None  # None: no anchor was asked about
 
 
-def verify(disk: Disk, directory: str, anchor: Anchor | None = None) -> Verdict:
-    """Read everything. OSError: it cannot be read; UnknownFormat: by this version."""
+def verify(
+    disk: Disk, directory: str, anchor: Anchor | None = None, *,
+    told: Callable[[int], object] = lambda _done: None,
+) -> Verdict:  # fmt: skip
+    """Read everything. OSError: it cannot be read; UnknownFormat: by this version.
+
+    `told` hears how many bytes are read, segment by segment.
+    """
     walk = _Walk(disk, directory, anchor)
-    for one in walk.findings():
+    for one in walk.findings(told):
         walk.damage.append(one)
     return walk.verdict()
 
@@ -98,7 +104,7 @@ class _Walk:
         self._unbroken = True  # the chain is known up to the head
         self._sums = _Sums()
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self, told: Callable[[int], object]) -> Iterator[Finding]:
         """Every damage, in order; the sums and the head grow meanwhile."""
         chain: bytes | None = None
         for first_seq, until in zip_longest(self._numbers, self._numbers[1:]):
@@ -109,6 +115,7 @@ class _Walk:
                 self._meet(first_seq - 1, found.previous_chain)
             yield from self._segment(raw, first_seq, chain, until)
             chain = self._head.chain if self._unbroken else None
+            told(self._sums.bytes)
 
     def _segment(
         self, raw: bytes, first_seq: int, chain: bytes | None, until: int | None
