@@ -44,7 +44,7 @@ from circus.bus.values import NS_PER_SECOND, Nanoseconds
 from circus.process.link import Link, LinkClosed
 
 SLOW_THREADS: Final = 1
-IDLE_AFTER_SECONDS: Final = 0.05
+PAUSE_SECONDS: Final = 0.05
 CLASSES_PER_PAUSE: Final = 4
 EVERYTHING: Final = frozenset({"link", "calls", "events", "router"})
 EX_SOFTWARE: Final = 70
@@ -103,6 +103,44 @@ class Calls:
             # Waited for: a question that ends later would write to a descriptor that is closed.
             self._slow.shutdown(wait=True, cancel_futures=True)
         os.close(self._wake)
+
+
+class IdleWork:
+    """Work that nobody waits for, done a little at a time in pauses."""
+
+    def __init__(self) -> None:
+        self._uncompleted = iter(NAME_OF)
+        self._work: list[Callable[[], None]] = [self._complete_a_few]
+        self._going_on = False  # the turn before was a pause, too
+
+    def __bool__(self) -> bool:
+        return bool(self._work)
+
+    def add(self, work: Callable[[], None]) -> None:
+        """Do `work` at the first moment at which nothing else is to be done."""
+        self._work.append(work)
+
+    def patience(self, left: float) -> float:
+        """Seconds to wait for something else, if that is due in `left`."""
+        if not self._work:
+            return left
+        return 0.0 if self._going_on else min(left, PAUSE_SECONDS)
+
+    def attend(self, *, pause: bool) -> None:
+        """In a pause, do what there is; what is added meanwhile is for the next one."""
+        self._going_on = pause
+        if pause:
+            work, self._work = self._work, []
+            for one in work:
+                one()
+
+    def _complete_a_few(self) -> None:
+        """The first of its kind, a death or a stop, then finds its records' methods compiled."""
+        few = tuple(islice(self._uncompleted, CLASSES_PER_PAUSE))
+        for body in few:
+            complete(body)
+        if few:
+            self.add(self._complete_a_few)
 
 
 @keyed
@@ -181,17 +219,15 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self.calls = Calls()
+        self.idle = IdleWork()
         self.reads = Reads(parts.ledger, parts.clock)
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._quiet_until: Nanoseconds = 0  # nothing but heartbeats and pings is due before
-        self._is_idle = False  # the last turn had nothing to do: idle work may go on at once
         self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None
-        self._uncompleted = iter(NAME_OF)
-        self._idle_work: list[Callable[[], None]] = [self._complete_a_few]
 
     def _services(self) -> Services:
         parts = self.parts
@@ -208,8 +244,8 @@ class Engine:
             while True:
                 ready = self._waiter.wait(self._timeout())
                 if ready or not self._only_beats():
-                    self._is_idle = not ready
-                    self._turn(ready or self._idle())
+                    self.idle.attend(pause=not ready)
+                    self._turn(ready)
         except Ended as end:
             return end.code
         except LinkClosed:
@@ -219,28 +255,10 @@ class Engine:
     def _only_beats(self) -> bool:
         """Woken for a heartbeat or a ping, which is all that an idle daemon does."""
         boot = self.parts.clock.now().boot
-        if self._idle_work or boot >= self._quiet_until:
+        if self.idle or boot >= self._quiet_until:
             return False
         self._keep_time(boot)
         return True
-
-    def when_idle(self, work: Callable[[], None]) -> None:
-        """Do `work` at the first moment at which nothing else is to be done."""
-        self._idle_work.append(work)
-
-    def _idle(self) -> Container[str]:
-        work, self._idle_work = self._idle_work, []
-        for one in work:
-            one()
-        return ()
-
-    def _complete_a_few(self) -> None:
-        """The first of its kind, a death or a stop, then finds its records' methods compiled."""
-        few = tuple(islice(self._uncompleted, CLASSES_PER_PAUSE))
-        for body in few:
-            complete(body)
-        if few:
-            self.when_idle(self._complete_a_few)
 
     def close(self) -> None:
         """After `run`: give up what is the engine's own; its parts belong to who opened them."""
@@ -315,9 +333,7 @@ class Engine:
         self._quiet_until = min((due for due in dues if due), default=NEVER)
         due = min(self._quiet_until, self.parts.stream.next_beat() or ping_due, ping_due)
         left = max(0, due - self.parts.clock.now().boot) / NS_PER_SECOND
-        if self._idle_work:
-            return 0.0 if self._is_idle else min(left, IDLE_AFTER_SECONDS)
-        return left
+        return self.idle.patience(left)
 
     def _perhaps_end(self) -> None:
         runtime = self.parts.runtime

@@ -113,7 +113,7 @@ class LibraryCore(Asking):
         for complaint in engine.parts.complaints:
             logging.getLogger("circus").warning(complaint)
         if self._traces.log is not None:
-            engine.when_idle(self._traces.log.start)
+            engine.idle.add(self._traces.log.start)
         self._projection = engine.parts.projection
         with self._lock:
             self._engine = engine

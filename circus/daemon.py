@@ -248,7 +248,7 @@ def _opened(wiring: Wiring, source: Source, log: OperatorLog) -> Engine:
     switchboard.observers.remove(log)
     switchboard.watch(log.observe, log.watches)
     switchboard.watch(Hangup(source, engine, log).observe, (events.SignalReceived,))
-    engine.when_idle(log.start)
+    engine.idle.add(log.start)
     # What is alive now stays alive: the collector need not look at it again.
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)

@@ -243,7 +243,7 @@ def test_idle_work_is_done_when_nothing_else_is(opened: Open) -> None:
     """
     core = opened()
     done = threading.Event()
-    core.engine.when_idle(done.set)
+    core.engine.idle.add(done.set)
     core.start()
     assert done.wait(DEADLINE_SECONDS)
 
