@@ -7,6 +7,7 @@ Never:     opens a file, acts on what it knows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from circus.arbiter import core as arbiter_core
@@ -56,9 +57,13 @@ class Memory:
 
     def believe(self, frame: Frame) -> None:
         """Fold the next decision of the ledger."""
+        self.take(frame, records_of(frame.payload))
+
+    def take(self, frame: Frame, records: Sequence[Record]) -> None:
+        """The same for who has decoded it already."""
         fold, observe, note = self.fold.fold, self.projection.observe, self.outcomes.observe
         seen, noted = self.projection.watches, NOTED
-        for record in records_of(frame.payload):
+        for record in records:
             fold(record)
             kind = type(record.body)
             if kind in seen:

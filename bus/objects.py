@@ -43,13 +43,22 @@ class Objects:
         }
         self._classes = table
         self._tags = {cls: tag for tag, cls in table.items()}
+        # One for each depth: what a packer does not know contains what it does not know.
+        self._packers: list[msgpack.Packer] = []
+        self._depth = 0
 
     def encode(self, value: Any) -> bytes:
         """The bytes of a value; TypeError for an object of a class that is not listed."""
-        # A packer of its own each time: what it does not know contains what it does not know.
-        packed: bytes = msgpack.packb(
-            value, use_bin_type=True, strict_types=True, default=self._lowered
-        )
+        depth = self._depth
+        if depth == len(self._packers):
+            self._packers.append(
+                msgpack.Packer(use_bin_type=True, strict_types=True, default=self._lowered)
+            )
+        self._depth = depth + 1
+        try:
+            packed: bytes = self._packers[depth].pack(value)
+        finally:
+            self._depth = depth
         return packed
 
     def decode(self, data: bytes | memoryview, shapes: Shapes | None = None) -> Any:

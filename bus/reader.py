@@ -20,8 +20,10 @@ from circus.bus.segments import (
     HEADER_BYTES,
     Frame,
     Hole,
+    Item,
     SegmentHeader,
     decode_header,
+    hop_to,
     scan,
     scan_segment,
     segment_name,
@@ -94,9 +96,7 @@ class LedgerReader:
             if header is None and successor is None and len(raw) < HEADER_BYTES:
                 return  # Just being made.
             self._check_start(header, current)
-            expected = SegmentHeader(self.log_id, current, 0, CHAIN_START)
-            known = self._chain if self._at(current) and len(self._chain) > CHAIN8_BYTES else None
-            items = scan_segment(raw, expected, chain=known, until=successor)
+            items = self._from_start(raw, current, successor)
         else:
             items = scan(raw, 0, seq=self._next, chain=self._chain or None, until=successor)
         base = self._offset
@@ -105,6 +105,16 @@ class LedgerReader:
                 self._skip(item, base)
             elif self._passes(item, base):
                 yield item
+
+    def _from_start(self, raw: bytes, current: int, successor: int | None) -> Iterator[Item]:
+        """The first look at a segment. What lies before the cursor is passed by, not verified."""
+        offset, seq = hop_to(raw, HEADER_BYTES, first_seq=current, seq=self._seq)
+        if seq > current:
+            return scan(raw, offset, seq=seq, chain=None, until=successor)
+        expected = SegmentHeader(self.log_id, current, 0, CHAIN_START)
+        is_known = self._seq == current - 1 and len(self._chain) > CHAIN8_BYTES
+        chain = self._chain if is_known else None
+        return scan_segment(raw, expected, chain=chain, until=successor)
 
     def _read(self, name: str) -> tuple[SegmentHeader | None, bytes]:
         handle = self._disk.open_to_read(f"{self._directory}/{name}")
@@ -129,12 +139,9 @@ class LedgerReader:
         """A foreign oldest segment is another ledger; a foreign one among ours is damage."""
         return segment_numbers(self._disk.list_dir(self._directory))[0]
 
-    def _at(self, current: int) -> bool:
-        return self._seq == current - 1
-
     def _check_start(self, header: SegmentHeader | None, current: int) -> None:
         """A cursor at the end of the segment before is compared with this one's header."""
-        if header is None or self._proven or not self._at(current):
+        if header is None or self._proven or self._seq != current - 1:
             return
         if self._chain and not header.previous_chain.startswith(self._chain):
             raise Diverged(self._seq, current - 1)

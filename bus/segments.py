@@ -157,6 +157,18 @@ def hop(raw: bytes, offset: int) -> tuple[int, int, int] | None:
     return first_seq, first_seq + count, offset + frame_bytes(length)
 
 
+def hop_to(raw: bytes, offset: int, *, first_seq: int, seq: int) -> tuple[int, int]:
+    """From the frame at `offset`, which begins with `first_seq`, by headers alone to the one that
+    holds `seq`: where it stands and what it begins with. Where the way there is broken, the start.
+    """
+    at, expected = offset, first_seq
+    while (found := hop(raw, at)) is not None and found[0] == expected:
+        if found[1] > seq:
+            return at, expected
+        _, expected, at = found
+    return offset, first_seq
+
+
 def intact(raw: bytes, offset: int) -> Frame | None:
     """The frame at `offset` if all of it is there and its crc holds; its place is not judged."""
     body = offset + FRAME_HEADER_BYTES

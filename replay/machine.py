@@ -44,6 +44,7 @@ from circus.replay.sim.incarnation import (
 )
 from circus.replay.sim.keeper import MakeChildren, SimKeeper
 from circus.replay.sim.platter import TEARS
+from circus.replay.sim.readings import Readings
 from circus.replay.sim.snapshots import Restarts, SimSnapshots
 from circus.replay.sim.strangers import Strangers
 
@@ -82,6 +83,7 @@ class Machine:
         self.agenda = agenda
         self.cast = cast
         self.disk = SimDisk(agenda)
+        self.readings = Readings()
         self.truth = self._new_truth()
         self.panel = Panel(self.truth)
         self._calls: Counter[str] = Counter()
@@ -237,7 +239,8 @@ class Machine:
             return  # It was killed before it came to that.
         around = Surroundings(
             agenda=self.agenda, disk=self.disk, bus=self.bus, network=self.strangers.network,
-            options=self.options, secrets=self.vault.reveal, boot_id=f"boot-{self.boots}",
+            readings=self.readings, options=self.options, secrets=self.vault.reveal,
+            boot_id=f"boot-{self.boots}",
             pid=pid, configure=self.configuration, segment_bytes_max=self._segment_bytes_max,
             publisher=self.tally, make_reaper=self.cast.make_reaper,
             make_exchange=self.cast.make_exchange, wake=self._turn,

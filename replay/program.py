@@ -16,13 +16,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from circus.replay.crew import cores, outcomes
 from circus.replay.drive import MODES, STEPS, drive
-from circus.replay.soak import Errand, Outcome, Sum, errands, failed_before, run
+from circus.replay.soak import Outcome, Sum, errands, failed_before
 
 SEED_BYTES: Final = 4
 SECONDS: Final = 60.0
@@ -89,7 +90,10 @@ class Program:
 
     def run(self) -> int:
         """Until the time or the steps are over; failed seeds first."""
-        for outcome in self._outcomes():
+        wanted = chain(failed_before(), errands(self._seed))
+        for outcome in outcomes(wanted, self._asked.jobs, self._is_over):
+            if self._sum.traced and self._has_steps():
+                break  # What was begun beyond is not counted: one core would not have begun it.
             self._sum.add(outcome)
             if outcome.failure:
                 self._tell_failure(outcome)
@@ -99,26 +103,13 @@ class Program:
         _write(self._asked.json, self._report())
         return 1 if self._sum.failures or missed else 0
 
-    def _outcomes(self) -> Iterator[Outcome]:
-        wanted = self._wanted()
-        if self._asked.jobs == 1:
-            yield from map(run, wanted)
-            return
-        with ProcessPoolExecutor(self._asked.jobs) as pool:
-            yield from _in_turn(pool, wanted, 2 * self._asked.jobs)
+    def _has_steps(self, ahead: int = 0) -> bool:
+        asked = self._asked.steps
+        return bool(asked and self._sum.steps + ahead >= asked)
 
-    def _wanted(self) -> Iterator[Errand]:
-        yield from failed_before()
-        for errand in errands(self._seed):
-            if self._sum.traced and self._is_enough():
-                return
-            yield errand
-
-    def _is_enough(self) -> bool:
-        if self._asked.steps and self._sum.steps >= self._asked.steps:
-            return True
+    def _is_over(self, ahead: int) -> bool:
         seconds = self._asked.seconds or (float("inf") if self._asked.steps else SECONDS)
-        return bool(time.perf_counter() - self._began >= seconds)
+        return self._has_steps(ahead) or time.perf_counter() - self._began >= seconds
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -168,17 +159,6 @@ class Program:
         }  # fmt: skip
 
 
-def _in_turn(pool: ProcessPoolExecutor, wanted: Iterator[Errand], most: int) -> Iterator[Outcome]:
-    """Run at most so many at a time; what is asked for last sees what came of the first."""
-    running: set[Future[Outcome]] = set()
-    for errand in wanted:
-        running.add(pool.submit(run, errand))
-        if len(running) >= most:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    yield from (future.result() for future in running)
-
-
 def _had(counts: Any) -> str:
     return f"{sum(count > 0 for count in counts.values())}/{len(counts)}"
 
@@ -202,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.0, help="for how long at most")
     parser.add_argument("--steps", type=int, default=0, help="how many decisions, if there is time")
     parser.add_argument("--seed", type=int, default=None, help="of all worlds; fresh by default")
-    parser.add_argument("--jobs", type=int, default=1, help="how many worlds at a time")
+    parser.add_argument("--jobs", type=int, default=cores(), help="worlds at a time; all cores")
     parser.add_argument("--mutant", default="", help="a bug of the registry to be found")
     parser.add_argument("--json", type=Path, default=None, help="where to write the report")
     return parser

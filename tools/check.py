@@ -62,8 +62,6 @@ PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
             SIM_STEPS,
             "--seconds",
             SIM_SECONDS,
-            "--jobs",
-            "2",
         ),
     ),
     "campaign": (("python", "-m", "campaign"),),

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from circus.arbiter.memory import blank
-from circus.bus.codec import records_of
 from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.record import Record
-from circus.bus.segments import Frame
 from circus.replay.check import Again, Divergence, written
 from circus.replay.checks.checkers import Checker, Truth
 
@@ -42,11 +40,11 @@ class History:
         if frames and frames[0].first_seq > self.upto + 1:
             self.blind = True  # What went before has given way to a full disk.
         for frame in [] if self.blind else frames:
-            self._take(frame)
+            self._take(world.readings.records(frame.payload), frame.payload)
         return not self.blind
 
-    def _take(self, frame: Frame) -> None:
-        records, payload, again = records_of(frame.payload), bytes(frame.payload), self.again
+    def _take(self, records: Sequence[Record], payload: bytes) -> None:
+        again = self.again
         first = records[0]
         self.upto = records[-1].seq
         if again.knows(first.actor):

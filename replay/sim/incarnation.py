@@ -14,30 +14,29 @@ from typing import Any, Final, Protocol
 import attr
 
 from circus.arbiter.launches import Launches
-from circus.arbiter.memory import Memory
 from circus.arbiter.memory_codec import encode
 from circus.arbiter.recovery import Recalled, recall
 from circus.arbiter.runtime import Ports, Runtime
 from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
 from circus.bus import commands, events
-from circus.bus.codec import records_of
 from circus.bus.ledger import SEGMENT_BYTES_MAX, Ledger
 from circus.bus.past import Past
 from circus.bus.record import Decision, Draft, Record
-from circus.bus.segments import Hole
-from circus.bus.switchboard import Observer, Publisher
+from circus.bus.segments import Frame, Hole
+from circus.bus.switchboard import Publisher
 from circus.bus.values import CLIENT
 from circus.process.link import LinkClosed
 from circus.process.lives import HOST_RESTART
 from circus.process.reaper import Reaper
-from circus.replay.checks.checkers import Violation
+from circus.replay.checks.checkers import Truth, Violation
 from circus.replay.checks.edges import Edges
 from circus.replay.sim.agenda import Agenda, SimClock
 from circus.replay.sim.bus import SimBus, SimExchange, SimLink
 from circus.replay.sim.disk import SimDisk
 from circus.replay.sim.front import SimFront
 from circus.replay.sim.network import Network
+from circus.replay.sim.readings import Readings
 from circus.replay.sim.syncer import SimSyncer
 
 DIRECTORY: Final = "ledger"
@@ -104,6 +103,7 @@ class Surroundings:
     disk: SimDisk
     bus: SimBus
     network: Network
+    readings: Readings
     options: Options
     secrets: Callable[[str], str]
     boot_id: str
@@ -124,7 +124,7 @@ class Surroundings:
 class SimCore:
     """One life of the core, from the first read of its ledger to a crash or a clean end."""
 
-    def __init__(self, around: Surroundings, link: SimLink, observer: Observer) -> None:
+    def __init__(self, around: Surroundings, link: SimLink, truth: Truth) -> None:
         self.link = link
         self.ended: int | None = None
         self.alarm: int | None = None
@@ -141,7 +141,7 @@ class SimCore:
         self._edges = Edges(around.agenda.coverage)
         recalled = self._recalled()
         with around.unseen():
-            self._show(observer, recalled)
+            self._show(truth, recalled)
         memory = recalled.memory
         self.past, self.projection, outcomes = memory.past, memory.projection, memory.outcomes
         self._rebase(self.past)
@@ -154,7 +154,7 @@ class SimCore:
         self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
         self._edges.counting = True
         switchboard = self.runtime.switchboard
-        switchboard.observers.append(observer)
+        switchboard.observers.append(truth)
         for other in (self.projection, outcomes, self._edges):
             switchboard.watch(other.observe, other.watches)
         self._begin()
@@ -258,30 +258,34 @@ class SimCore:
         faults["snapshot.passed_over"] += bool(recalled.complaints)
         return recalled
 
-    def _show(self, observer: Observer, recalled: Recalled) -> None:
+    def _show(self, truth: Truth, recalled: Recalled) -> None:
         """What there is to see for those who look at the world: every record, and no snapshot.
 
         Where one was used, the whole ledger is folded beside it, and must say the same.
         """
-        first, memory = self.ledger.first_retained, recalled.memory
-        whole = Memory(first - 1)
-        if first > 1:  # History has given way to a full disk, or is too old.
-            self._around.agenda.coverage.faults["ledger.trimmed"] += 1
-            self._around.holed()
+        around, memory = self._around, recalled.memory
+        first, frames = self.ledger.first_retained, list[Frame]()
+        after = first - 1
+        if after:  # History has given way to a full disk, or is too old.
+            around.agenda.coverage.faults["ledger.trimmed"] += 1
+            around.holed()
         for item in self.ledger.items():
             if isinstance(item, Hole):
-                whole = Memory(item.lost_to)
-                self._around.holed()
+                after = item.lost_to
+                frames.clear()
+                around.holed()
                 continue
-            if recalled.begun_at:
-                whole.believe(item)
-            for record in records_of(item.payload):
-                observer.observe(record)
+            frames.append(item)
+            records = around.readings.records(item.payload)
+            truth.read(item.payload, records)
+            for record in records:
                 self._edges.observe(record)
-        complete = first == 1 and whole.past.after == memory.past.after
-        if recalled.begun_at and complete and encode(whole) != encode(memory):
+        if not recalled.begun_at or first > 1 or after != memory.past.after:
+            return
+        whole = around.readings.folded(frames, after)
+        if encode(whole) != encode(memory):
             text = f"I-FOLD: at {whole.seq} a snapshot and what follows it say something else"
-            raise Violation(f"{text}\nseed {self._around.agenda.seed}")
+            raise Violation(f"{text}\nseed {around.agenda.seed}")
 
     def _findings(self) -> list[Draft]:
         found = self.ledger.recovered

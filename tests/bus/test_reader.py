@@ -251,3 +251,19 @@ def test_the_second_reader_knows_nothing_of_circus() -> None:
         line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))
     }
     assert imported - {"__future__", "msgpack"} <= sys.stdlib_module_names | {"typing"}
+
+
+def test_what_lies_before_the_cursor_is_passed_by(tmp_path: Path) -> None:
+    """Its bytes may be rotten: whoever has had those records asks for the ones behind them."""
+    ledger = Ledger.open(str(tmp_path), RealDisk(), log_id=LOG_ID, now=NOW)
+    firsts = filled(ledger, 6)
+    ledger.close()
+    path = tmp_path / segment_name(1)
+    raw = bytearray(path.read_bytes())
+    raw[HEADER_BYTES + 60] ^= 1  # in the payload of the first frame
+    path.write_bytes(bytes(raw))
+
+    assert firsts[3:] == firsts_of(LedgerReader(str(tmp_path), firsts[3] - 1))
+    raw[HEADER_BYTES] ^= 1  # and now no header leads from it to the next frame
+    path.write_bytes(bytes(raw))
+    assert firsts[3:] == firsts_of(LedgerReader(str(tmp_path), firsts[3] - 1))
