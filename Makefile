@@ -40,9 +40,9 @@ sim: install  ## worlds of fresh seeds; SECONDS=60 or STEPS=, SEED=, JOBS=, MUTA
 bench: install  ## all benchmarks, peers and the bare loop interleaved; writes docs/performance.md
 	@$(PYTHON) -m bench
 
-campaign: install  ## faults against the real thing; N=1, ONLY=F1,F8, SECONDS=420, SEED=, JSON=, WRITE=1
-	@ONLY='$(ONLY)' N='$(N)' SECONDS='$(SECONDS)' JSON='$(JSON)' WRITE='$(WRITE)' \
-	  $(PYTHON) -m campaign
+campaign: install  ## faults against the real thing; ONLY=F1,F8, SECONDS=210, SEED=, COUNT=, N=1, TABLE=1, JSON=, WRITE=1
+	@ONLY='$(ONLY)' SECONDS='$(SECONDS)' SEED='$(SEED)' COUNT='$(COUNT)' BEFORE='$(BEFORE)' \
+	  N='$(N)' TABLE='$(TABLE)' JSON='$(JSON)' WRITE='$(WRITE)' $(PYTHON) -m campaign
 
 mutants: install  ## hunt every mutant in the simulated world; a survivor fails
 	@$(PYTHON) -m circus.replay.mutants --all

@@ -295,16 +295,9 @@ class Engine:
     def _say_ready(self) -> None:
         """From here on this core is worth restarting at once (DESIGN.md, 7)."""
         self._ready = True
-        self.parts.runtime.say((Draft(events.CoreReady()),), self._tell_keeper)
-        self.parts.runtime.pump()
-
-    def _tell_keeper(self, _stamped: object) -> None:
-        """It is on record, and the keeper hears it before the world does: whoever kills this core
-        for what he has heard kills one that worked."""
         parts = self.parts
-        parts.link.send([("ready", parts.found, parts.ledger.head)])
-        with suppress(LinkClosed):  # the loop sees that, too, and not in the middle of a record
-            parts.link.flush()
+        parts.runtime.say((Draft(events.CoreReady()),), lambda _stamped: _tell_keeper(parts))
+        parts.runtime.pump()
 
     def _settle(self) -> None:
         """Answers that waited for the platter, readers that waited for something to read."""
@@ -341,6 +334,14 @@ class Engine:
             _finish(self.parts, self.gateway, self._code or os.EX_OK)
         elif runtime.restarting is not None:
             _make_room(self.parts, self.gateway)
+
+
+def _tell_keeper(parts: Parts) -> None:
+    """It is on record that we are ready, and the keeper hears it before the world does: whoever
+    kills this core for what he has heard kills one that worked."""
+    parts.link.send([("ready", parts.found, parts.ledger.head)])
+    with suppress(LinkClosed):  # the loop sees that, too, and not in the middle of a record
+        parts.link.flush()
 
 
 def _mourn(parts: Parts) -> None:

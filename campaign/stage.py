@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,27 +26,45 @@ class Wrong(Exception):
     """The row cannot go on: what it found is worse than one more line in its list."""
 
 
+class Task(NamedTuple):
+    """What a row is asked to do. The same seed throws the same dice; what the kernel does with
+    them is its own affair."""
+
+    wanted: int
+    seconds: float
+    seed: int
+    before: int = 0  # of rows that go through all cases: so many are behind us
+
+
 class Stage:
-    """One run of one row."""
+    """One run of one row.
+
+    `counts` and `times` (ms) add up over several runs; `figures` do not, the last one is shown.
+    """
 
     def __init__(
-        self, folder: Path, wanted: int, seconds: float, seed: int,
-        tell: Callable[[int], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self, folder: Path, task: Task, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.folder = folder
-        self.wanted = wanted
-        self.seed = seed
-        self.dice = random.Random(seed)
+        self.task = task
+        self.dice = random.Random(task.seed)
         self.done = 0
         self.wrongs: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.times: defaultdict[str, list[float]] = defaultdict(list)
         self.figures: dict[str, str] = {}
         self._tell = tell
-        self._end = time.monotonic() + seconds
+        self._end = time.monotonic() + task.seconds
 
     def going(self) -> bool:
         """Whether there is more to do, and time for it: for the first there is always time."""
         is_time = self.left() > (0 if self.done else -FIRST_SECONDS)
-        return self.done < self.wanted and is_time and not self.wrongs
+        return self.done < self.task.wanted and is_time and not self.wrongs
+
+    @property
+    def number(self) -> int:
+        """Of a row that goes through all cases: which one is next."""
+        return self.task.before + self.done
 
     def left(self) -> float:
         """Seconds."""
@@ -71,29 +90,32 @@ class Stage:
 
 
 class Row(NamedTuple):
-    """One line of RELIABILITY 6: the fault, how often, what must hold, and who does it."""
+    """One line of RELIABILITY 6: the fault, how often, and who does it."""
 
     id: str
     fault: str
     unit: str
     ci: int
     night: int
-    holds: str
+    part: int  # of a night's work: so many in one process, on fresh ground
     run: Callable[[Stage], None]
     weight: float = 1.0  # of the time that is left
-    root: bool = False  # needs namespaces, mounts or another user
 
 
 class Outcome(NamedTuple):
-    """What became of one row."""
+    """What became of one row, or of several parts of its work."""
 
     id: str
     status: str  # ok, failed, not run
     done: int
     wanted: int
     seconds: float
-    figures: Mapping[str, str]
-    wrongs: tuple[str, ...]
+    seed: int = 0
+    parts: int = 1
+    counts: Mapping[str, int] = {}
+    times: Mapping[str, Sequence[float]] = {}
+    figures: Mapping[str, str] = {}
+    wrongs: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -105,7 +127,7 @@ FAILED: Final = "failed"
 NOT_RUN: Final = "not run"
 
 
-def percentile(values: list[float], part: float) -> float:
+def percentile(values: Sequence[float], part: float) -> float:
     """The value that `part` of all values do not exceed; 0 of none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0

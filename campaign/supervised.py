@@ -1,8 +1,4 @@
-"""A real circusd under attack: started, asked, followed, struck, ended by pid.
-
-Whoever follows it hears the record as any user of the SDK does, in a thread of its own, and checks
-on the way that no number is missing and none comes twice.
-"""
+"""A real circusd under attack: started, asked, followed, struck, ended by pid."""
 
 from __future__ import annotations
 
@@ -11,68 +7,19 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import circus
-from campaign.stage import Stage, Wrong
-from circus.bus import events
-from circus.bus.record import Record
-from circus.client import Client
+from campaign.ear import DEADLINE_SECONDS, Ear
+from campaign.stage import Stage, Wrong, boot_ns
+from circus.client import CallError, Client
 
-DEADLINE_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.002
-
-
-class Ear(threading.Thread):
-    """Hears everything, in order; keeps what the campaign waits for."""
-
-    def __init__(self, state_dir: Path) -> None:
-        super().__init__(daemon=True)
-        self.ready_at = 0  # boot ns at which the newest core was ready
-        self.last_seq = 0
-        self.counts: Counter[str] = Counter()
-        self.fault: str | None = None
-        self._changed = threading.Condition()
-        self._records = circus.subscribe(state_dir, after=0)
-
-    def run(self) -> None:
-        try:
-            for record in self._records:
-                self._note(record)
-        except Exception as error:
-            self._say(f"the subscriber ended with {error!r}")
-            raise
-
-    def _note(self, record: Record) -> None:
-        if record.seq != self.last_seq + 1:
-            self._say(f"a subscriber heard {record.seq} after {self.last_seq}")
-        self.last_seq = record.seq
-        self.counts[record.name] += 1
-        if isinstance(record.body, events.CoreReady):
-            with self._changed:
-                self.ready_at = record.boot
-                self._changed.notify_all()
-
-    def _say(self, text: str) -> None:
-        with self._changed:
-            self.fault = self.fault or text
-            self._changed.notify_all()
-
-    def wait_ready(self, after: int = 0, seconds: float = DEADLINE_SECONDS) -> int:
-        """Until a core was ready later than this (boot ns); when it was."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.ready_at > after or self.fault, timeout=seconds)
-            if self.fault:
-                raise Wrong(self.fault)
-            if self.ready_at <= after:
-                raise Wrong(f"no core was ready for {seconds:g} s")
-            return self.ready_at
+# A question that a dying core has swallowed is asked again after a third of this.
+CALL_SECONDS: Final = 15.0
 
 
 class Supervised:
@@ -90,6 +37,7 @@ class Supervised:
         self._before += [f"echo $$ > {group}/cgroup.procs"] if group is not None else []
         self.popen: subprocess.Popen[bytes] | None = None
         self._ear: Ear | None = None
+        self._client: Client | None = None
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -139,6 +87,8 @@ class Supervised:
 
     def close(self) -> None:
         """End it, whatever state it is in, and everything below it."""
+        if self._client is not None:
+            self._client.close()
         if self.popen is not None and self.popen.poll() is None:
             for pid in freeze(self.popen.pid):
                 kill(pid)
@@ -147,9 +97,13 @@ class Supervised:
     # --- asking -----------------------------------------------------------------------------------
 
     def call(self, command: str, **properties: Any) -> dict[str, Any]:
-        """One question or command; an error reply is a wrong."""
-        with Client(self.state, timeout=DEADLINE_SECONDS) as client:
-            reply = client.call(command, **properties)
+        """One question or command, of the row's own thread; an error reply is a wrong."""
+        if self._client is None:
+            self._client = Client(self.state, timeout=CALL_SECONDS)
+        try:
+            reply = self._client.call(command, **properties)
+        except CallError as error:
+            raise Wrong(f"{command} {properties}: {error}") from error
         if reply["status"] == "error" and "errno" in reply:
             raise Wrong(f"{command} {properties} was answered with {reply}")
         return reply
@@ -160,16 +114,21 @@ class Supervised:
 
     def core_pid(self) -> int:
         """The core that runs now, as the kernel says; 0 between two."""
-        return next((pid for pid in children(self.pid) if comm(pid) == "circus-core"), 0)
+        cores = (pid for pid in children(self.pid) if comm(pid) == "circus-core")
+        return next((pid for pid in cores if not has_ended(pid)), 0)
 
     # --- striking ---------------------------------------------------------------------------------
 
     def strike_core(self) -> int:
         """KILL to the core that runs now; the boot ns before it."""
         until(lambda: self.core_pid() != 0, "there was no core to strike")
-        at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        at = boot_ns()
         kill(self.core_pid(), wait=False)
         return at
+
+    def strike_worker(self, pid: int) -> bool:
+        """KILL to a worker, if the number still means a child of the keeper."""
+        return kill(pid, wait=False, parent=self.pid)
 
 
 @contextmanager
@@ -220,12 +179,17 @@ def comm(pid: int) -> str:
         return ""
 
 
-def state_of(pid: int) -> str:
-    """R, S, D, T, t, Z …; "" if it is gone."""
+def has_ended(pid: int) -> bool:
+    """Gone, or a zombie."""
+    return _stat(pid)[:1] in (["Z"], ["X"], [])
+
+
+def _stat(pid: int) -> list[str]:
+    """From the state (R, S, D, T, t, Z …) and the parent on; nothing if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except OSError:
-        return ""
+        return []
 
 
 def freeze(root: int) -> list[int]:
@@ -253,13 +217,15 @@ def send(pid: int, signum: int) -> bool:
     return True
 
 
-def kill(pid: int, *, wait: bool = True) -> bool:
-    """KILL; and until it has ended."""
+def kill(pid: int, *, wait: bool = True, parent: int = 0) -> bool:
+    """KILL; and until it has ended. With `parent` only to a child of this one."""
     try:
         pidfd = os.pidfd_open(pid)
     except (ProcessLookupError, ValueError):
         return False
     try:
+        if parent and _stat(pid)[1:2] != [str(parent)]:
+            return False
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         if wait:
             poller = select.poll()

@@ -2,149 +2,116 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
-from campaign.judge import judge_lives, judged
-from campaign.stage import NS, NotHere, Stage, boot_ns, percentile
-from campaign.supervised import DEADLINE_SECONDS, Supervised, running, state_of, until
-from campaign.truth import worker
+from campaign.churn import CHURN, Churn, Lives, churning
+from campaign.listener import state_of, text_of
+from campaign.listening import Listener, mark_of
+from campaign.stage import NotHere, Stage, boot_ns, percentile
+from campaign.supervised import Supervised, has_ended
+from campaign.yardstick import NS_PER_MS, expect_within, measure
+from circus.arbiter.projection import Projection
 from circus.bus.dial import dial_ctl
-from circus.bus.record import Record, fields_of
+from circus.bus.record import Record
 from circus.bus.wire import Request, decode_reply, encode_request
-
-CHURN: Final = """
-[circus]
-loglevel = "error"
-[watcher.churn]
-cmd = "{worker} {truth} $(circus.wid) {seconds}"
-numprocesses = {workers}
-backoff = 0
-give_up = 0
-min_uptime = 0
-[watcher.calm]
-cmd = "sleep 100000"
-[watcher.sleeping]
-cmd = "sleep 100000"
-numprocesses = 0
-autostart = false
-"""
-
-
-def _churn(stage: Stage, workers: int, seconds: float) -> tuple[str, Path]:
-    truth = stage.folder / "truth"
-    program = worker(stage.folder)
-    return CHURN.format(worker=program, truth=truth, workers=workers, seconds=seconds), truth
-
 
 # --- F8 -------------------------------------------------------------------------------------------
 
 STALLED: Final = 1000
 SLOW: Final = 50
+SLOW_IN_CI: Final = 10  # each reads everything, and CI has two processors
+MANY_RECORDS: Final = 100_000
 HEALTHY: Final = 5
-# Each line: the last seq, how many records, holes, and how late the record was (ms).
-LISTEN: Final = """
-import sys, time, circus
-pause = float(sys.argv[2])
-last = late = count = holes = 0
-for record in circus.subscribe(sys.argv[1], after=0):
-    count += 1
-    holes += record.seq != last + 1
-    last = record.seq
-    age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - record.boot) / 1e6
-    if pause and count % 20 == 0 and count < 1000:
-        time.sleep(pause)
-    if record.name == "watcher.stopped" and record.watcher == "calm":
-        break
-    if count % 50 == 0:
-        print(f"{age:.1f}")
-print(f"end {count} {last} {holes}", flush=True)
-"""
 GROWTH_MIB_MAX: Final = 200
+LATE_MS: Final = 50.0
+LATE_TIMES: Final = 4  # beside a thousand stalled ones, as against before they came
+ALONE_SHARE: Final = 0.2  # of the records come before them
 
 
 def f8(stage: Stage) -> None:
     """A thousand that never read; some that are slow; the healthy miss nothing."""
     _may_open(STALLED * 2 + 500)
-    config, truth = _churn(stage, 10, 0.02)
-    stalled_count = min(STALLED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
-    context: zmq.Context[Any] = zmq.Context()
-    context.set(zmq.MAX_SOCKETS, stalled_count + 100)
-    with running(stage, config) as daemon:
-        core = daemon.core_pid()
-        before = _rss_mib(core)
-        for _ in range(stalled_count):
-            _stalled(context, daemon.state)
-        listening = [_listening(daemon, pause) for pause in [0.0] * HEALTHY + [0.2] * 2]
-        while stage.going():
-            stage.did(daemon.ear.last_seq - stage.done)
-            time.sleep(0.1)
+    slow = SLOW if stage.task.wanted >= MANY_RECORDS else SLOW_IN_CI
+    with churning(stage, Lives(12, "0.03")) as churn, ExitStack() as held:
+        state = churn.daemon.state
+        healthy = [held.enter_context(Listener("hear", state)) for _ in range(HEALTHY)]
+        all_slow = held.enter_context(Listener("slow", state, str(slow)))
+        core = churn.daemon.core_pid()
+        before, begun = _rss_mib(core), boot_ns()
+        _hear(stage, churn, ALONE_SHARE)
+        joined = boot_ns()
+        held.callback(_stalled(state).destroy, 0)
+        _hear(stage, churn, 1)
         grown = _rss_mib(core) - before
-        stage.expect(core == daemon.core_pid(), "the core is another one now")
-        daemon.call("stop", name="calm", waiting=True)  # what all of them wait for
-        heard = [_heard(one).split("\n") for one in listening]
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    context.destroy(0)
-    records = judged(stage, daemon.state)
-    judge_lives(stage, records, truth)
-    mark = _mark(records)
-    want = f"end {mark} {mark} 0"
-    for lines in heard:
-        stage.expect(want in lines, f"a subscriber heard {lines[-2:]}, not {want}")
-    late = [float(line) for lines in heard[:HEALTHY] for line in lines if line and line[0] != "e"]
+        took = boot_ns() - begun
+        stage.expect(core == churn.daemon.core_pid(), "the core is another one now")
+        churn.mark()
+        records = churn.end()
+    for listener in (*healthy, all_slow):
+        listener.judge(stage, records)
+    _judge_late(stage, healthy, joined)
     stage.expect(grown <= GROWTH_MIB_MAX, f"the core has grown by {grown:.0f} MiB")
     stage.figures |= {
-        "stalled": str(stalled_count), "core grew by": f"{grown:.0f} MiB",
-        "healthy p99": f"{percentile(late, 0.99):.0f} ms late",
+        "stalled": f"{STALLED:,}", "slow": str(slow), "healthy": str(HEALTHY),
+        "core grew by": f"{grown:.0f} MiB",
+        "records/s": f"{stage.done * 1000 * NS_PER_MS // took:,}",
     }  # fmt: skip
 
 
-def _mark(records: list[Record]) -> int:
-    """The seq up to which subscribers have listened."""
-    return next(
-        record.seq for record in records
-        if record.name == "watcher.stopped" and record.watcher == "calm"
-    )  # fmt: skip
+def _hear(stage: Stage, churn: Churn, share: float) -> None:
+    """Until there were so many records, or the time for them is over."""
+    ear, wanted = churn.daemon.ear, stage.task.wanted * share
+    until = stage.left() * (1 - share)
+    while stage.going() and stage.done < wanted and stage.left() > until:
+        churn.wait_exits()
+        stage.did(ear.last_seq - stage.done)
+
+
+def _judge_late(stage: Stage, healthy: list[Listener], joined: int) -> None:
+    """Of records that came before the stalled ones, and of those that came after."""
+    names = ("late alone", "late beside them")
+    for listener in healthy:
+        for line in listener.said():
+            if isinstance(line, list):
+                stage.times[names[line[0] > joined]].append(line[1])
+    alone, beside = (percentile(stage.times[name], 0.99) for name in names)
+    stage.expect(stage.times[names[1]], "no healthy subscriber was live beside the stalled ones")
+    stage.expect(
+        beside <= max(LATE_MS, LATE_TIMES * alone),
+        f"healthy p99: {beside:.0f} ms late, the limit is {LATE_MS:.0f} ms; alone {alone:.0f} ms",
+    )
 
 
 def _may_open(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        raise NotHere(f"{count:,} descriptors: at most {hard:,} are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _stalled(context: zmq.Context[Any], state: Path) -> None:
-    stalled = context.socket(zmq.SUB)
-    stalled.setsockopt(zmq.RCVHWM, 1)
-    stalled.subscribe(b"")
-    stalled.connect(f"ipc://{os.path.realpath(state / 'run')}/events.sock")
-
-
-def _heard(listening: subprocess.Popen[str]) -> str:
-    """All that it has said; it is ended where it does not end."""
-    try:
-        return listening.communicate(timeout=DEADLINE_SECONDS)[0]
-    except subprocess.TimeoutExpired:
-        listening.kill()
-        return listening.communicate()[0]
-
-
-def _listening(daemon: Supervised, pause: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", LISTEN, str(daemon.state), str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _stalled(state: Path) -> zmq.Context[Any]:
+    """Those that never read."""
+    context: zmq.Context[Any] = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, STALLED + 100)
+    for _ in range(STALLED):
+        stalled = context.socket(zmq.SUB)
+        stalled.setsockopt(zmq.RCVHWM, 1)
+        stalled.subscribe(b"")
+        stalled.connect(f"ipc://{os.path.realpath(state / 'run')}/events.sock")
+    return context
 
 
 def _rss_mib(pid: int) -> float:
@@ -155,119 +122,108 @@ def _rss_mib(pid: int) -> float:
 # --- F9 -------------------------------------------------------------------------------------------
 
 JOINERS: Final = 4
-KILL_EVERY_SECONDS: Final = 1.5
-JOIN: Final = """
-import sys, json, random, zlib, circus
-from circus.bus.record import Record, fields_of
-state, seed = sys.argv[1], int(sys.argv[2])
-dice = random.Random(seed)
-cursor, digest, count, over = 0, 0, 0, False
-while not over:
-    with circus.subscribe(state, after=cursor) as records:
-        stay = dice.randrange(1, 400)
-        for record in records:
-            text = f"{record.seq} {record.name} {record.actor} {sorted(fields_of(record.body))}"
-            digest = zlib.crc32(text.encode(), digest)
-            count += 1
-            stay -= 1
-            over = record.name == "watcher.stopped" and record.watcher == "calm"
-            if over or not stay:
-                break
-        cursor = records.cursor
-    print(json.dumps([count, digest]), flush=True)
-"""
+JOINS_PER_KILL: Final = 2
+STRIKE_SECONDS: Final = 0.2
 
 
 def f9(stage: Stage) -> None:
-    """They leave and come back with their cursors, the core dies: one history for all."""
-    config, truth = _churn(stage, 10, 0.05)
-    with running(stage, config) as daemon:
-        joining = [
-            subprocess.Popen(
-                [sys.executable, "-c", JOIN, str(daemon.state), str(stage.dice.getrandbits(30))],
-                stdout=subprocess.PIPE, text=True,
-            )
-            for _ in range(JOINERS)
-        ]  # fmt: skip
-        told: list[list[list[int]]] = [[] for _ in joining]
-        readers = [
-            threading.Thread(target=_collect, args=(one, into, stage))
-            for one, into in zip(joining, told, strict=True)
-        ]
-        for reader in readers:
-            reader.start()
-        kills = 0
+    """They leave and come back with their cursors, the core dies: one history for all, and what
+    they fold to is what the daemon answers."""
+    with churning(stage, Lives(10, "0.05")) as churn, ExitStack() as held:
+        seeds = [str(stage.dice.getrandbits(30)) for _ in range(JOINERS)]
+        state = churn.daemon.state
+        joining = [held.enter_context(Listener("join", state, seed)) for seed in seeds]
         while stage.going():
-            stage.pause(0.2, KILL_EVERY_SECONDS)
-            daemon.ear.wait_ready(daemon.strike_core())
-            kills += 1
-        daemon.call("stop", name="calm", waiting=True)  # what all of them wait for
-        for one, reader in zip(joining, readers, strict=True):
-            with suppress(subprocess.TimeoutExpired):
-                one.wait(DEADLINE_SECONDS)
-            one.kill()
-            reader.join()
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    records = judged(stage, daemon.state)
-    judge_lives(stage, records, truth)
-    digest, mark = 0, _mark(records)
-    for record in records[:mark]:
-        text = f"{record.seq} {record.name} {record.actor} {sorted(fields_of(record.body))}"
-        digest = zlib.crc32(text.encode(), digest)
-    for into in told:
-        found = into[-1] if into else None
-        stage.expect(found == [mark, digest], f"a subscriber folded to {found}")
-    stage.figures["cores killed"] = str(kills)
+            stage.pause(0, STRIKE_SECONDS)
+            churn.daemon.ear.wait_ready(churn.daemon.strike_core())
+            retries = stage.dice.randrange(100)
+            churn.daemon.call("set", name="mark", options={"max_retry": retries})
+            stage.did()
+        churn.daemon.call("stop", name=CHURN, waiting=True)  # so that nothing moves any more
+        churn.mark()
+        answered = _answered(churn.daemon)
+        records = churn.end()
+    for listener in joining:
+        _judge_fold(stage, listener, records, answered)
+    _expect_joins(stage)
 
 
-def _collect(process: subprocess.Popen[str], into: list[list[int]], stage: Stage) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        into.append(json.loads(line))
-        stage.did()
+def _answered(daemon: Supervised) -> dict[str, Any]:
+    """The state of all watchers, as the daemon's answers have it."""
+    statuses = daemon.call("status")["statuses"]
+    keys = ["numprocesses", "max_retry"]
+    options = {one: daemon.call("get", name=one, keys=keys)["options"] for one in statuses}
+    return {
+        name: [status, daemon.pids(name), *(options[name][key] for key in keys)]
+        for name, status in statuses.items()
+    }
+
+
+def _judge_fold(
+    stage: Stage, listener: Listener, records: list[Record], answered: dict[str, Any]
+) -> None:
+    """What it heard is what the ledger holds; what it folds to, what the daemon has answered."""
+    digest, projection = 0, Projection()
+    for record in records[: mark_of(records)]:
+        digest = zlib.crc32(text_of(record), digest)
+        projection.observe(record)
+    stage.expect(state_of(projection) == answered, f"the ledger folds to {state_of(projection)}")
+    said = listener.said()
+    last = said[-1] if said else None
+    good = {"count": mark_of(records), "digest": digest, "state": answered}
+    stage.expect(last == good, f"a subscriber folded to {last}, not {good}")
+    stage.counts["joins"] += len(said)
+
+
+def _expect_joins(stage: Stage) -> None:
+    """They did come and go."""
+    joins, wanted = stage.counts["joins"], JOINS_PER_KILL * stage.done
+    stage.expect(joins >= wanted, f"{joins} joins over {stage.done} kills, not {wanted}")
 
 
 # --- F10 ------------------------------------------------------------------------------------------
 
 ASKERS: Final = 4
 PATIENCE_MS: Final = 400
+SLEEPING: Final = """
+[watcher.sleeping]
+cmd = "sleep 100000"
+numprocesses = 0
+autostart = false
+"""
 
 
 def f10(stage: Stage) -> None:
     """The same wish with the same id, again and again, over deaths of the core: done once."""
-    config, _ = _churn(stage, 1, 0.5)
     wished: list[bytes] = []
-    with running(stage, config) as daemon:
-        over = threading.Event()
-        askers = [
-            threading.Thread(target=_insist, args=(stage, daemon.state, wished, over, number))
-            for number in range(ASKERS)
-        ]
+    with churning(stage, Lives(1, "0.5", more=SLEEPING)) as churn:
+        daemon, over = churn.daemon, threading.Event()
+        insist = partial(_insist, stage, daemon.state, wished, over)
+        askers = [threading.Thread(target=insist, args=(number,)) for number in range(ASKERS)]
         for asker in askers:
             asker.start()
-        kills = 0
         while stage.going():
-            stage.pause(0.1, KILL_EVERY_SECONDS)
+            stage.pause(0, STRIKE_SECONDS)
             daemon.ear.wait_ready(daemon.strike_core())
-            kills += 1
+            stage.counts["cores killed"] += 1
         over.set()
         for asker in askers:
             asker.join()
-        options = daemon.call("get", name="sleeping", keys=["numprocesses"])["options"]
-        found = options["numprocesses"]
-        stage.expect(found == len(wished), f"{len(wished)} wishes, {found} carried out")
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    ids = Counter(r.id for r in judged(stage, daemon.state) if r.actor == "client")
+        found = daemon.call("get", name="sleeping", keys=["numprocesses"])["options"]
+        records = churn.end()
+    wanted = {"numprocesses": len(wished)}
+    stage.expect(found == wanted, f"wished for: {wanted}, carried out: {found}")
+    ids = Counter(record.id for record in records if record.actor == "client")
     stage.expect(max(ids.values(), default=0) == 1, "an id is on record twice")
     stage.expect(set(wished) <= set(ids), "a wish that was answered is not on record")
-    stage.figures |= {"wishes": f"{len(wished):,}", "cores killed": str(kills)}
+    stage.counts["wishes"] = len(wished)
 
 
 def _insist(
     stage: Stage, state: Path, wished: list[bytes], over: threading.Event, number: int
 ) -> None:
     """One caller: a wish until it is answered, and then once or twice more: the same answer."""
-    dice = random.Random(number)
+    dice = random.Random(stage.task.seed + number)
     context: zmq.Context[Any] = zmq.Context()
     dealer = dial_ctl(context, f"ipc://{os.path.realpath(state / 'run')}/ctl.sock")
     while not over.is_set():
@@ -305,8 +261,10 @@ def _asked(dealer: Any, wish: Request) -> dict[str, Any] | None:
 FILES: Final = 256
 LEAKS: Final = 300
 STRANGER: Final = 65533
+BACK: Final = "answered again"
+BACK_MS_MAX: Final = 1000.0
 LEAK: Final = """
-import os, socket, sys, time
+import os, socket, sys
 if len(sys.argv) > 3: os.setgroups([]); os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
 held, refused = [], 0
 for _ in range(int(sys.argv[2])):
@@ -316,7 +274,7 @@ for _ in range(int(sys.argv[2])):
         one.connect(sys.argv[1]); one.send(b"\\xff" + bytes(8) + b"\\x7f"); held.append(one)
     except OSError:
         refused += 1
-print(len(held), refused, flush=True)
+print(len(held), flush=True)
 sys.stdin.readline()
 """
 
@@ -325,48 +283,34 @@ def f13(stage: Stage) -> None:
     """Connections without end, from somebody else and from the same user."""
     if os.geteuid() != 0:
         raise NotHere("another user to connect as: needs root")
-    config, truth = _churn(stage, 5, 0.1)
-    with running(stage, config, files=FILES) as daemon:
-        until(lambda: len(daemon.pids("calm")) == 1, "the calm one did not start")
-        (calm,) = daemon.pids("calm")
-        late: list[float] = []
-        deaths = 0
+    with churning(stage, Lives(5, "0.1"), files=FILES) as churn:
+        daemon = churn.daemon
         while stage.going():
+            measure(stage)
             core = daemon.core_pid()
-            late.append(_squeeze(stage, daemon, calm, stranger=True))
+            _squeeze(stage, churn, "another user")
             stage.expect(core == daemon.core_pid(), "another user has ended the core")
-            late.append(_squeeze(stage, daemon, calm, stranger=False))
-            deaths += core != daemon.core_pid()
+            _squeeze(stage, churn, "the same user")
+            stage.counts["cores lost"] += core != daemon.core_pid()
             stage.did()
-        stage.expect(state_of(calm) in {"S", "R"}, "a worker died of it")
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), truth)
-    stage.figures |= {
-        "cores lost": str(deaths),
-        "answered again within": f"{max(late, default=0):.1f} s",
-    }
+        stage.expect(not any(map(has_ended, churn.calm)), "a worker died of it")
+        churn.end()
+    expect_within(stage, BACK, 1, BACK_MS_MAX)
 
 
-def _squeeze(stage: Stage, daemon: Supervised, calm: int, *, stranger: bool) -> float:
-    """Leak, and see in how many seconds there is an answer again."""
-    held = _leak(daemon, stranger=stranger)
-    stage.figures["held by another user" if stranger else "by the same"] = held
-    begun = boot_ns()
-    answered = daemon.pids("calm")
-    stage.expect(answered == [calm], f"the calm one was {calm} and is {answered}")
-    return (boot_ns() - begun) / NS
-
-
-def _leak(daemon: Supervised, *, stranger: bool) -> str:
-    run = os.path.realpath(daemon.state / "run")
-    more = [str(STRANGER)] if stranger else []
+def _squeeze(stage: Stage, churn: Churn, who: str) -> None:
+    """Leak, and see how long it takes until there is an answer again."""
+    run = os.path.realpath(churn.daemon.state / "run")
+    more = [str(STRANGER)] if who == "another user" else []
     command = [sys.executable, "-S", "-c", LEAK, f"{run}/ctl.sock", str(LEAKS), *more]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as leaking:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as leaking:
         assert leaking.stdout is not None
-        words = leaking.stdout.readline().split()
-        time.sleep(0.2)
-        if leaking.stdin is not None:
-            leaking.stdin.close()
-    return f"{words[0]} of {LEAKS}" if words else "none"
+        assert leaking.stdin is not None
+        held = leaking.stdout.readline().strip()
+        churn.wait_exits()  # the core goes on with them
+        leaking.stdin.close()
+    stage.figures[f"held by {who}"] = f"{held or 0} of {LEAKS}"
+    begun = boot_ns()
+    stage.expect(churn.is_calm(), "the calm ones are others now")
+    stage.times[BACK].append((boot_ns() - begun) / NS_PER_MS)

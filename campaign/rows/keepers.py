@@ -4,104 +4,93 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from campaign.judge import judge_lives, judged
-from campaign.stage import NotHere, Stage
-from campaign.supervised import Supervised, children, kill, running, send, state_of, until
-from campaign.truth import compare, lives, told, worker
+from campaign.churn import CALM, CHURN, Churn, Lives, churning
+from campaign.listening import Listener
+from campaign.stage import NotHere, Stage, boot_ns
+from campaign.supervised import children, has_ended, kill, send, until
+from campaign.truth import compare, lives, told
 from circus.bus.record import Record
-
-CONFIG: Final = """
-[circus]
-loglevel = "error"
-[watcher.churn]
-cmd = "{worker} {truth} $(circus.wid) {seconds}"
-numprocesses = {workers}
-max_retry = -1
-backoff = {backoff}
-backoff_max = 1
-give_up = 0
-min_uptime = 0
-[watcher.calm]
-cmd = "sleep 100000"
-numprocesses = 2
-{more}
-"""
-CALM: Final = 2
-
-
-def _config(stage: Stage, truth: Path, *, bomb: bool = False) -> str:
-    """Beside a bomb the workers must not want to fork themselves, and pause a little."""
-    program, more = worker(stage.folder), BOMB if bomb else ""
-    backoff, seconds = (0.05, 0) if bomb else (0, 0.1)
-    return CONFIG.format(
-        worker=program, truth=truth, workers=5, backoff=backoff, seconds=seconds, more=more
-    )
-
-
-def _wait_more(daemon: Supervised, name: str, than: int, text: str) -> None:
-    until(lambda: daemon.ear.counts[name] > than, text)
-
-
-def _wait_calm(daemon: Supervised) -> list[int]:
-    until(lambda: len(daemon.pids("calm")) == CALM, "the calm workers did not run")
-    return sorted(daemon.pids("calm"))
-
-
-def _wait_gone(core: int) -> None:
-    until(lambda: state_of(core) in {"", "Z", "X"}, "the core ran on")
-
 
 # --- F2 -------------------------------------------------------------------------------------------
 
+BRIEF: Final = "0.1"
+ORPHANS: Final = ("stop", "leave")
+
 
 def f2(stage: Stage) -> None:
-    """The parent of everything is gone: each of its processes is accounted for by the next."""
-    ran_on = lost = unseen = 0
+    """The parent of everything is gone, perhaps the core too: each process is accounted for."""
     while stage.going():
-        truth = stage.folder / f"truth{stage.done}"
-        config = _config(stage, truth)
-        with running(stage, config, name=f"state{stage.done}") as daemon:
-            calm = _wait_calm(daemon)
-            stage.pause(0, 0.5)
-            core = daemon.core_pid()
-            own = [pid for pid in children(daemon.pid) if pid != core]
-            kill(daemon.pid)
-            daemon.wait()
-            _wait_gone(core)
-            ran_on += len([pid for pid in own if state_of(pid) not in {"", "Z", "X"}])
-            daemon.start()
-            daemon.ear.wait_ready(daemon.ear.ready_at)
-            new = _wait_calm(daemon)
-            stage.expect(len(set(calm) | set(new)) >= CALM, "there are fewer than were wanted")
-            stage.expect(daemon.stop() == 0, "circusd did not end with 0")
+        orphans = stage.dice.choice(ORPHANS)
+        lives = Lives(5, BRIEF, settings=f'orphans = "{orphans}"')
+        with churning(stage, lives, name=f"state{stage.done}") as churn:
+            own = _strike(stage, churn, orphans)
+            _come_back(stage, churn, own, orphans)
+            records = churn.stop()
         for pid in own:
-            if state_of(pid) not in {"", "Z", "X"}:
-                kill(pid)
-        records = judged(stage, daemon.state)
-        unseen += _judge_lost(stage, records, truth)
-        lost += sum(record.name == "process.lost" for record in records)
+            kill(pid)
+        stage.counts["on record as lost"] += sum(one.name == "process.lost" for one in records)
+        _judge_lost(stage, records, churn.truth)
         stage.did()
-    stage.figures |= {"ran on without a parent": str(ran_on), "on record as lost": str(lost)}
-    stage.figures["started, but not seen by any core"] = str(unseen)
 
 
-def _judge_lost(stage: Stage, records: list[Record], truth: Path) -> int:
-    """How many were started in the keeper's last moment: nobody was told of their births.
+def _strike(stage: Stage, churn: Churn, orphans: str) -> list[int]:
+    """KILL to the keeper, or to core and keeper at once; the pids that it had."""
+    daemon = churn.daemon
+    stage.pause(0, 0.2)
+    core = daemon.core_pid()
+    both = stage.dice.random() < 0.5
+    if both:
+        send(daemon.pid, signal.SIGSTOP)  # so that it does not see the core's end
+    own = [pid for pid in children(daemon.pid) if pid != core]
+    if both:
+        kill(core, wait=False)
+    kill(daemon.pid)
+    daemon.wait()
+    until(lambda: has_ended(core), "the core ran on")
+    stage.counts[f"keeper{' and core' * both}, orphans = {orphans}"] += 1
+    if orphans == "stop" and not both:
+        _expect_ended(stage, churn, own)
+    return own
+
+
+def _expect_ended(stage: Stage, churn: Churn, own: Iterable[int]) -> None:
+    """Whoever was on record is gone. Some were started in the keeper's last moment: nobody was
+    told of them, and they live for a moment only."""
+    left = [pid for pid in own if not has_ended(pid) and pid in churn.calm]
+    stage.expect(not left, f"these run on without a parent: {left}")
+
+
+def _come_back(stage: Stage, churn: Churn, own: list[int], orphans: str) -> None:
+    """Another circusd: what was to be stopped is stopped before it starts anything."""
+    daemon, old = churn.daemon, set(churn.calm)
+    daemon.start()
+    daemon.ear.wait_ready(daemon.ear.ready_at)
+    ran_on = [pid for pid in own if not has_ended(pid)]
+    stage.counts["ran on without a parent"] += len(ran_on)
+    if orphans == "stop":
+        _expect_ended(stage, churn, own)
+    daemon.ear.wait(
+        lambda: len(set(daemon.ear.pids(CALM)) - old) == len(old),
+        "the calm workers did not come again",
+    )
+
+
+def _judge_lost(stage: Stage, records: list[Record], truth: Path) -> None:
+    """Some were started in the keeper's last moment: nobody was told of their births.
 
     The next core finds no keeper that knows of them, and says `process.never_run` for each.
     """
-    wrongs = compare(lives(truth), told(records, ["churn"]), may_lose=True)
+    wrongs = compare(lives(truth), told(records, [CHURN]), may_lose=True)
     unseen = [wrong for wrong in wrongs if wrong.startswith("lived without a record")]
     never = sum(record.name == "process.never_run" for record in records)
     stage.expect_none([wrong for wrong in wrongs if wrong not in unseen])
     stage.expect(len(unseen) <= never, f"{len(unseen)} lived without a record: {unseen[:2]}")
-    return len(unseen)
+    stage.counts["started, but not seen by any core"] += len(unseen)
 
 
 # --- F12 ------------------------------------------------------------------------------------------
@@ -115,6 +104,8 @@ graceful_timeout = 0.2
 leftovers = "kill"
 """
 GROUPS: Final = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))
+GROWN_MAX: Final = 10
+REFUSED: Final = "process.spawn_failed"
 
 
 @contextmanager
@@ -139,64 +130,64 @@ def _limited(most: int) -> Generator[Path]:
 
 def f12(stage: Stage) -> None:
     """A worker forks till nothing goes any more; when it is stopped, all is as before."""
-    truth = stage.folder / "truth"
-    config = _config(stage, truth, bomb=True)
-    refused = 0
-    with _limited(PIDS_MAX) as group, running(stage, config, group=group) as daemon:
-        calm = _wait_calm(daemon)
+    bombed = Lives(5, "0.05", more=BOMB)
+    with _limited(PIDS_MAX) as group, churning(stage, bombed, group=group) as churn:
+        daemon, ear = churn.daemon, churn.daemon.ear
         files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
         while stage.going():
-            failed = daemon.ear.counts["process.spawn_failed"]
+            refused = ear.counts[REFUSED]
             daemon.call("start", name="bomb")
-            _wait_more(
-                daemon, "process.spawn_failed", failed,
-                "the bomb did not keep anybody from being spawned",
-            )  # fmt: skip
+            ear.wait_more(REFUSED, than=refused)
             daemon.call("stop", name="bomb", waiting=True)
-            refused = daemon.ear.counts["process.spawn_failed"]
-            seen = daemon.ear.counts["process.exited"]
-            _wait_more(
-                daemon, "process.exited", seen + 5, "after the bomb the others did not go on"
-            )
-            stage.expect(calm == sorted(daemon.pids("calm")), "others were affected")
+            churn.wait_exits(5)
             stage.did()
+        stage.counts["spawns that failed"] = ear.counts[REFUSED]
         grown = len(os.listdir(f"/proc/{daemon.pid}/fd")) - files
-        stage.expect(grown < 2 * CALM + 10, f"the keeper has {grown} descriptors more")
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), truth)
-    stage.figures["spawns that failed"] = str(refused)
+        stage.expect(grown < GROWN_MAX, f"the keeper has {grown} descriptors more")
+        churn.end()
 
 
 # --- F16 ------------------------------------------------------------------------------------------
 
-SHORT_SECONDS: Final = (0.05, 1.0)
-LONG_SECONDS: Final = (1.0, 120.0)
-MANY: Final = 500
-WATCHDOG_SECONDS: Final = 28.0  # the keeper gives a core 30
+WATCHDOG_SECONDS: Final = 2.0
+SHORT_SECONDS: Final = (0.05, 0.3 * WATCHDOG_SECONDS)
+LONG_SHARE: Final = 0.15
+ONCE: Final = 3  # of the first stops one is long, so that no run is without
 
 
 def f16(stage: Stage) -> None:
-    """STOP and CONT to core and keeper: slow is not dead, and what hangs is replaced."""
-    truth = stage.folder / "truth"
-    longest = 0.0
-    with running(stage, _config(stage, truth)) as daemon:
-        calm = _wait_calm(daemon)
+    """STOP and CONT to core, keeper and a subscriber: slow is not dead, what hangs is replaced."""
+    lives = Lives(5, BRIEF, settings=f"watchdog = {WATCHDOG_SECONDS}")
+    with churning(stage, lives) as churn, Listener("hear", churn.daemon.state) as listener:
         while stage.going():
-            seconds = stage.dice.uniform(*LONG_SECONDS if stage.wanted > MANY else SHORT_SECONDS)
-            core = daemon.core_pid()
-            whom = stage.dice.choice([core, core, daemon.pid])
-            send(whom, signal.SIGSTOP)
-            time.sleep(min(seconds, max(stage.left(), 0.05)))
-            send(whom, signal.SIGCONT)
-            seen = daemon.ear.counts["process.exited"]
-            _wait_more(daemon, "process.exited", seen, "after a stop nothing was on record")
-            if whom == core and seconds < WATCHDOG_SECONDS:
-                stage.expect(
-                    core == daemon.core_pid(), f"a core was replaced after {seconds:.1f} s"
-                )
-            longest = max(longest, seconds)
+            is_long = stage.done == ONCE or stage.dice.random() < LONG_SHARE
+            _stop_somebody(stage, churn, listener, is_long=is_long)
+            churn.wait_exits()
             stage.did()
-        stage.expect(calm == sorted(daemon.pids("calm")), "workers are others now")
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    judge_lives(stage, judged(stage, daemon.state), truth)
-    stage.figures["the longest stop"] = f"{longest:.1f} s"
+        churn.mark()
+        records = churn.end()
+    listener.judge(stage, records)
+
+
+def _stop_somebody(stage: Stage, churn: Churn, listener: Listener, *, is_long: bool) -> None:
+    daemon = churn.daemon
+    core = daemon.core_pid()
+    who = stage.dice.choice(("core", "keeper", "subscriber"))
+    whom = {"core": core, "keeper": daemon.pid, "subscriber": listener.pid}[who]
+    at = boot_ns()
+    send(whom, signal.SIGSTOP)
+    if not is_long or who == "subscriber":
+        stage.pause(*SHORT_SECONDS)
+    elif who == "core":
+        daemon.ear.wait_ready(at)
+    else:
+        daemon.ear.wait_more("keeper.silent")
+    send(whom, signal.SIGCONT)
+    if is_long and who == "keeper":
+        answered = daemon.ear.counts["keeper.silent"]
+        daemon.ear.wait(
+            lambda: daemon.ear.counts["keeper.answered"] >= answered, "the keeper did not answer"
+        )
+    replaced = is_long and who == "core"
+    stage.expect(replaced == (core != daemon.core_pid()), f"{who} stopped: the core is wrong")
+    stage.counts[f"{who} {'for long' if is_long else 'shortly'}"] += 1

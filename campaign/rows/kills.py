@@ -4,83 +4,65 @@ from __future__ import annotations
 
 from typing import Final
 
-from campaign.judge import judge_lives, judged
-from campaign.stage import NS, Stage, boot_ns, percentile
-from campaign.supervised import Supervised, kill, running, until
-from campaign.truth import worker
+from campaign.churn import CHURN, Churn, Lives, churning
+from campaign.stage import Stage, boot_ns
+from campaign.yardstick import NS_PER_MS, expect_within, measure
 
-WORKERS: Final = 50
-CALM: Final = 3
+LIVES: Final = Lives(50, "0.$(circus.wid)", calm=3)
 CORES: Final = 0.80
 UPGRADES: Final = 0.05  # the keeper replaces itself in place, and then the core is replaced
-IMPATIENT: Final = 0.05  # of the cores are struck before they are ready
-
-CONFIG: Final = """
-[circus]
-loglevel = "error"
-
-[watcher.churn]
-cmd = "{worker} {truth} $(circus.wid) 0.$(circus.wid)"
-numprocesses = {workers}
-backoff = 0
-give_up = 0
-min_uptime = 0
-
-[watcher.calm]
-cmd = "sleep 100000"
-numprocesses = {calm}
-"""
+IMPATIENT: Final = 0.03  # of the cores are struck again before they are ready
+READY: Final = "ready"
+READY_MS: Final = 300.0
+READY_MS_MAX: Final = 1000.0
 
 
 def f1(stage: Stage) -> None:
     """Cores and workers die at random moments; nothing else may be different."""
-    truth = stage.folder / "truth"
-    config = CONFIG.format(worker=worker(stage.folder), truth=truth, workers=WORKERS, calm=CALM)
-    killed: set[int] = set()
-    late: list[float] = []
-    cores = upgrades = 0
-    with running(stage, config) as daemon:
-        until(lambda: len(daemon.pids("calm")) == CALM, "the calm workers did not start")
-        calm = sorted(daemon.pids("calm"))
-        patient = True
+    with churning(stage, LIVES) as churn:
+        was_ready = True
         while stage.going():
+            measure(stage)
             stage.pause(0, 0.03)
             how = stage.dice.random()
             if how < UPGRADES:
-                at = boot_ns()
-                daemon.call("upgrade")
-                daemon.ear.wait_ready(at)
-                upgrades, patient = upgrades + 1, True
+                was_ready = _upgrade(stage, churn)
             elif how < UPGRADES + CORES:
-                cores += 1
-                patient = _strike(stage, daemon, late if patient else [])
+                was_ready = _strike_core(stage, churn, was_ready=was_ready)
             else:
-                _kill_one(stage, daemon, killed)
+                _strike_worker(stage, churn)
             stage.did()
-        stage.expect(
-            calm == sorted(daemon.pids("calm")), "workers that were left alone are others now"
-        )
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    records = judged(stage, daemon.state)
-    judge_lives(stage, records, truth, killed=killed)
-    stage.figures |= {"cores killed": str(cores), "upgrades": str(upgrades)}
-    stage.figures["ready p50/p99"] = f"{percentile(late, 0.5):.0f}/{percentile(late, 0.99):.0f} ms"
+        churn.wait_exits(LIVES.workers)
+        churn.end()
+    expect_within(stage, READY, 0.5, READY_MS)
+    expect_within(stage, READY, 0.99, READY_MS_MAX)
 
 
-def _strike(stage: Stage, daemon: Supervised, struck: list[float]) -> bool:
-    """Some are struck again before they are ready: the keeper then waits with the next."""
-    at = daemon.strike_core()
-    if stage.dice.random() < IMPATIENT:
-        stage.pause(0, 0.2)
-        return False
-    struck.append((daemon.ear.wait_ready(at) - at) * 1000 / NS)
+def _upgrade(stage: Stage, churn: Churn) -> bool:
+    at = boot_ns()
+    churn.daemon.call("upgrade")
+    churn.daemon.ear.wait_ready(at)
+    stage.counts["upgrades"] += 1
     return True
 
 
-def _kill_one(stage: Stage, daemon: Supervised, killed: set[int]) -> None:
-    """One worker, as somebody else would: the core hears of it from the keeper alone."""
-    pids = daemon.pids("churn")
-    if pids:
-        pid = stage.dice.choice(pids)
-        if kill(pid, wait=False):
-            killed.add(pid)
+def _strike_core(stage: Stage, churn: Churn, *, was_ready: bool) -> bool:
+    """Whether the next one is ready. Some are not waited for: the keeper then waits longer."""
+    at = churn.daemon.strike_core()
+    stage.counts["cores killed"] += 1
+    if stage.dice.random() < IMPATIENT:
+        stage.pause(0, 0.2)
+        return False
+    ready = churn.daemon.ear.wait_ready(at)
+    if was_ready:
+        stage.times[READY].append((ready - at) / NS_PER_MS)
+    return True
+
+
+def _strike_worker(stage: Stage, churn: Churn) -> None:
+    """As somebody else would: the core hears of it from the keeper alone."""
+    pids = churn.daemon.ear.pids(CHURN)
+    pid = stage.dice.choice(pids) if pids else 0
+    if pid and churn.daemon.strike_worker(pid):
+        churn.killed.add(pid)
+        stage.counts["workers killed"] += 1

@@ -9,23 +9,17 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from campaign.churn import HEAD
+from campaign.ear import DEADLINE_SECONDS
 from campaign.judge import judged
 from campaign.stage import Stage, Wrong
-from campaign.supervised import (
-    DEADLINE_SECONDS,
-    Ear,
-    Supervised,
-    freeze,
-    kill,
-    running,
-    until,
-)
+from campaign.supervised import Supervised, freeze, kill, running, until
 from circus.bus import events
 from circus.client import Client
 
 EX_CANTCREAT: Final = 73
 CONTENDERS: Final = (2, 3)
-ONE: Final = '[circus]\nloglevel = "error"\n[watcher.one]\ncmd = "sleep 100000"\nnumprocesses = 2\n'
+ONE: Final = f'{HEAD}[watcher.one]\ncmd = "sleep 100000"\nnumprocesses = 2\n'
 
 
 # --- F17 ------------------------------------------------------------------------------------------
@@ -33,17 +27,15 @@ ONE: Final = '[circus]\nloglevel = "error"\n[watcher.one]\ncmd = "sleep 100000"\
 
 def f17(stage: Stage) -> None:
     """Several start at the same moment: one runs, the others end with 73 and touch nothing."""
-    lost = 0
     while stage.going():
         daemon = Supervised(stage, ONE, name=f"race{stage.done}")
         racers = [daemon.another() for _ in range(stage.dice.choice(CONTENDERS))]
         try:
-            lost += _race(stage, daemon, racers)
+            stage.counts["refused"] += _race(stage, daemon, racers)
         finally:
             for racer in racers:
                 _end(racer)
         stage.did()
-    stage.figures["refused"] = f"{lost:,}"
 
 
 def _race(stage: Stage, daemon: Supervised, racers: list[subprocess.Popen[bytes]]) -> int:
@@ -55,10 +47,8 @@ def _race(stage: Stage, daemon: Supervised, racers: list[subprocess.Popen[bytes]
     if stage.wrongs:
         raise Wrong(f"the log: {daemon.log.read_text(encoding='utf-8')[-300:]}")
     daemon.popen = alive[0]
-    ear = Ear(daemon.state)
-    ear.start()
-    ear.wait_ready()
-    until(lambda: len(daemon.pids("one")) == 2, "the winner's workers did not run")
+    daemon.ear.wait_for("watcher.started", "one")
+    stage.expect(len(daemon.pids("one")) == 2, "the winner's workers do not run")
     before = _sockets(daemon.state)
     late = daemon.another()  # and one that comes when everything stands
     code = late.wait(DEADLINE_SECONDS)
@@ -86,8 +76,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 # --- F18 ------------------------------------------------------------------------------------------
 
 CHANGING: Final = """
-[circus]
-loglevel = "error"
 [watcher.steady]
 cmd = "sleep 100000"
 numprocesses = 2
@@ -111,15 +99,15 @@ def f18(stage: Stage) -> None:
     truth = stage.folder / "truth"
 
     def good(number: int) -> str:
-        return CHANGING.format(number=number, truth=truth, workers=1 + number % 3)
+        return HEAD + CHANGING.format(number=number, truth=truth, workers=1 + number % 3)
 
-    number = refused = 0
+    number = 0
     with running(stage, good(0)) as daemon:
-        until(lambda: len(daemon.pids("steady")) == 2, "the steady ones did not start")
+        daemon.ear.wait_for("watcher.started", "steady")
         steady = sorted(daemon.pids("steady"))
         while stage.going():
             if stage.dice.random() < BAD_SHARE:
-                refused += _refused(stage, daemon)
+                _refused(stage, daemon)
                 daemon.config.write_text(good(number), encoding="utf-8")
             else:
                 number += 1
@@ -133,11 +121,12 @@ def f18(stage: Stage) -> None:
              if len(set(line.split())) != 1]  # fmt: skip
     stage.expect(not mixed, f"half of one file and half of another: {mixed[:3]}")
     loads = sum(isinstance(record.body, events.ArbiterConfigured) for record in records)
-    stage.figures |= {"versions": str(number), "refused": str(refused), "on record": str(loads)}
+    stage.counts.update({"versions": number, "on record": loads})
 
 
 def _wait_workers(daemon: Supervised, wanted: int, when: str) -> None:
-    until(lambda: len(daemon.pids("changing")) == wanted, f"{when} there were not {wanted} workers")
+    ear = daemon.ear
+    ear.wait(lambda: len(ear.pids("changing")) == wanted, f"{when} there were not {wanted} workers")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -146,7 +135,7 @@ def _replace(path: Path, text: str) -> None:
     new.replace(path)
 
 
-def _refused(stage: Stage, daemon: Supervised) -> int:
+def _refused(stage: Stage, daemon: Supervised) -> None:
     """A file that is wrong changes nothing, whoever asks."""
     before = (sorted(daemon.pids("changing")), daemon.call("options", name="changing")["options"])
     daemon.config.write_text(stage.dice.choice(BROKEN), encoding="utf-8", errors="replace")
@@ -155,8 +144,8 @@ def _refused(stage: Stage, daemon: Supervised) -> int:
     after = (sorted(daemon.pids("changing")), daemon.call("options", name="changing")["options"])
     stage.expect(reply["status"] == "error", f"a wrong file was taken: {reply}")
     stage.expect(before == after, "a wrong file has changed something")
+    stage.counts["refused"] += 1
     stage.did()
-    return 1
 
 
 def _reload_at_once(stage: Stage, daemon: Supervised) -> None:

@@ -6,8 +6,9 @@ import errno
 import os
 import shutil
 import subprocess
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +29,8 @@ SEGMENT_BYTES: Final = 8192
 BUDGET_BYTES: Final = 256 * 1024
 TMPFS_SHARE: Final = 0.1  # of the runs of F6 are on a real file system of its own
 BITS: Final = 8
+STRIDE: Final = 1_000_003  # a prime: all cases come once before any comes again
+LOSSES: Final = ("swapped", "doubled", "dropped")
 
 
 class Sick(RealDisk):
@@ -91,24 +94,43 @@ class Pair(NamedTuple):
     payloads: tuple[list[bytes], list[bytes]]
 
 
+class Cases(NamedTuple):
+    """One kind of harm to one pair, and in how many places it can be done."""
+
+    how: Callable[[Stage, Pair, Path, int], None]
+    pair: Pair
+    places: int
+
+
 def f5(stage: Stage) -> None:
-    """Any cut, any bit, any tail: an exact prefix, or a report. The second reader agrees."""
+    """Any cut, any bit, any tail: an exact prefix, or a report. The second reader agrees.
+
+    All cases are numbered; neighbours in time are far apart in place.
+    """
     whole = stage.folder / "whole"
     ledger = _opened(whole, Sick())
     _fill(ledger, WHOLE_BYTES)
     ledger.close()
-    pairs = _pairs(whole)
+    cases = [case for pair in _pairs(whole) for case in _cases_of(pair)]
+    ends = [*accumulate(case.places for case in cases)]
     hurt = stage.folder / "hurt"
-    counts = dict.fromkeys((one.__name__ for one in HURTS), 0)
     while stage.going():
-        pair = stage.dice.choice(pairs)
-        how = stage.dice.choice(HURTS)
+        at = stage.number * STRIDE % ends[-1]
+        case = cases[bisect_right(ends, at)]
         hurt.mkdir()
-        how(stage, pair, hurt)
+        case.how(stage, case.pair, hurt, at % case.places)
         shutil.rmtree(hurt)
-        counts[how.__name__] += 1
+        stage.counts[case.how.__name__.replace("_", " ")] += 1
         stage.did()
-    stage.figures |= {name.replace("_", " "): f"{count:,}" for name, count in counts.items()}
+    stage.figures["of all cases"] = f"{ends[-1]:,}"
+
+
+def _cases_of(pair: Pair) -> Iterator[Cases]:
+    first, second = map(len, pair.contents)
+    yield Cases(cut, pair, second)
+    yield Cases(bit_of_the_newest, pair, second * BITS)
+    yield Cases(bit_of_a_sealed, pair, first * BITS)
+    yield Cases(segment_lost, pair, len(LOSSES))
 
 
 def _pairs(folder: Path) -> list[Pair]:
@@ -133,10 +155,9 @@ def _write(folder: Path, pair: Pair, first: bytes, second: bytes | None) -> None
         (folder / pair.names[1]).write_bytes(second)
 
 
-def cut(stage: Stage, pair: Pair, folder: Path) -> None:
+def cut(stage: Stage, pair: Pair, folder: Path, length: int) -> None:
     """The newest segment ends anywhere, perhaps in zeros, garbage or an old frame."""
     first, second = pair.contents
-    length = stage.dice.randrange(len(second))
     tail = stage.dice.choice([
         b"", b"", bytes(stage.dice.randrange(1, 600)),
         stage.dice.randbytes(stage.dice.randrange(1, 600)), first[64 : 64 + 400],
@@ -163,10 +184,9 @@ def _prefix(payloads: Sequence[bytes], length: int) -> Iterator[bytes]:
         yield payload
 
 
-def bit_of_the_newest(stage: Stage, pair: Pair, folder: Path) -> None:
+def bit_of_the_newest(stage: Stage, pair: Pair, folder: Path, at: int) -> None:
     """One bit is another one where the writer goes on."""
     first, second = pair.contents
-    at = stage.dice.randrange(len(second) * BITS)
     _write(folder, pair, first, _flipped(second, at))
     ledger = _opened(folder, Sick())
     told = ledger.recovered.tail_cut is not None or ledger.recovered.damaged
@@ -175,18 +195,17 @@ def bit_of_the_newest(stage: Stage, pair: Pair, folder: Path) -> None:
     _only_true(stage, pair, folder, f"bit {at} of the newest")
 
 
-def bit_of_a_sealed(stage: Stage, pair: Pair, folder: Path) -> None:
+def bit_of_a_sealed(stage: Stage, pair: Pair, folder: Path, at: int) -> None:
     """One bit is another one where nobody writes any more: who reads it is told."""
     first, second = pair.contents
-    at = stage.dice.randrange(len(first) * BITS)
     _write(folder, pair, _flipped(first, at), second)
     stage.expect(_only_true(stage, pair, folder, f"bit {at}"), f"bit {at} of a sealed one: silence")
 
 
-def segment_lost(stage: Stage, pair: Pair, folder: Path) -> None:
+def segment_lost(stage: Stage, pair: Pair, folder: Path, at: int) -> None:
     """Swapped with its neighbour, twice the same, or not there."""
     first, second = pair.contents
-    how = stage.dice.choice(("swapped", "doubled", "dropped"))
+    how = LOSSES[at]
     if how == "swapped":
         _write(folder, pair, second, first)
     elif how == "doubled":
@@ -195,9 +214,6 @@ def segment_lost(stage: Stage, pair: Pair, folder: Path) -> None:
         _write(folder, pair, first, second)
         os.rename(folder / pair.names[1], folder / f"{int(pair.names[1][:20]) + 7:020}.evl")
     stage.expect(_only_true(stage, pair, folder, how), f"a segment {how}, and nothing is said")
-
-
-HURTS: Final = (cut, bit_of_the_newest, bit_of_a_sealed, segment_lost)
 
 
 def _flipped(data: bytes, bit: int) -> bytes:
@@ -240,29 +256,32 @@ def _before(folder: Path) -> int:
 # --- F6 -------------------------------------------------------------------------------------------
 
 
+CALLS_MAX: Final = 2_000
+
+
 def f6(stage: Stage) -> None:
     """Full at any byte, failing at any call: nothing is lost, and it is said."""
-    kinds = {
-        "full at a byte": _full,
-        "EIO at a write": _eio("append"),
-        "EIO at a sync": _eio("sync"),
-    }
-    counts = dict.fromkeys(kinds, 0)
     place = stage.folder / "ledger"
+    total = BUDGET_BYTES + 2 * CALLS_MAX
     while stage.going():
-        kind = stage.dice.choice([*kinds])
-        kinds[kind](stage, place)
+        at = stage.number * STRIDE % total
+        if at < BUDGET_BYTES:
+            kind = "full at a byte"
+            _full(stage, place, at)
+        else:
+            what = ("append", "sync")[at % 2]
+            kind = f"EIO at {what}"
+            _eio(stage, place, what, 1 + (at - BUDGET_BYTES) // 2)
         shutil.rmtree(place)
-        counts[kind] += 1
+        stage.counts[kind] += 1
         stage.did()
-    stage.figures |= {kind: f"{count:,}" for kind, count in counts.items()}
-    stage.figures["real file systems filled"] = str(_real(stage))
+    stage.figures["of all cases"] = f"{total:,}"
+    stage.counts["real file systems filled"] = _real(stage)
 
 
-def _full(stage: Stage, place: Path) -> None:
+def _full(stage: Stage, place: Path, room: int) -> None:
     disk = Sick()
     ledger = _opened(place, disk, BUDGET_BYTES // 4)
-    room = stage.dice.randrange(BUDGET_BYTES)
     disk.room = room
     payloads = _fill(ledger, room + 2 * 1024)
     if not ledger.degraded:
@@ -276,23 +295,19 @@ def _full(stage: Stage, place: Path) -> None:
     _reread(stage, ledger, place, payloads if lost == 0 else [], f"full at byte {room}")
 
 
-def _eio(what: str) -> Callable[[Stage, Path], None]:
-    def fail(stage: Stage, place: Path) -> None:
-        disk = Sick()
-        ledger = _opened(place, disk, BUDGET_BYTES // 4)
-        number = stage.dice.randrange(1, 2000)
-        disk.failing = (what, number)
-        payloads: list[bytes] = []
-        for _ in range(number + 3):
-            payloads += _fill(ledger, 1)
-            if what == "sync":
-                ledger.sync(NOW)
-        stage.expect(not disk.failing[1], f"EIO at {what} {number}: it never came to that")
-        if ledger.degraded:
-            ledger.retry(NOW)
-        _reread(stage, ledger, place, payloads, f"EIO at {what} {number}")
-
-    return fail
+def _eio(stage: Stage, place: Path, what: str, number: int) -> None:
+    disk = Sick()
+    ledger = _opened(place, disk, BUDGET_BYTES // 4)
+    disk.failing = (what, number)
+    payloads: list[bytes] = []
+    for _ in range(number + 3):
+        payloads += _fill(ledger, 1)
+        if what == "sync":
+            ledger.sync(NOW)
+    stage.expect(not disk.failing[1], f"EIO at {what} {number}: it never came to that")
+    if ledger.degraded:
+        ledger.retry(NOW)
+    _reread(stage, ledger, place, payloads, f"EIO at {what} {number}")
 
 
 def _reread(stage: Stage, ledger: Ledger, place: Path, payloads: list[bytes], how: str) -> None:

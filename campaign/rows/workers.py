@@ -10,49 +10,42 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from campaign.judge import judge_lives, judged
-from campaign.stage import NotHere, Stage, Wrong
-from campaign.supervised import Supervised, children, kill, running, send, state_of, until
-from campaign.truth import worker
+from campaign.churn import CHURN, Churn, Lives, churning
+from campaign.stage import NOT_RUN, NotHere, Stage, Wrong
+from campaign.supervised import comm, descendants, has_ended, kill, send, until
 from circus.bus import events
-
-PID_MAX: Final = 400
-CHURN: Final = """
-[circus]
-loglevel = "error"
-[watcher.churn]
-cmd = "{worker} {truth} $(circus.wid) 0"
-numprocesses = 20
-backoff = 0
-give_up = 0
-min_uptime = 0
-"""
-
 
 # --- F14 ------------------------------------------------------------------------------------------
 
 
+PID_MAX: Final = 400
+PID_MAX_FILE: Final = Path("/proc/sys/kernel/pid_max")
+
+
 def f14(stage: Stage) -> None:
     """Short lives in a namespace with 400 pids: each number has a new owner every second."""
-    if Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii").strip() == str(PID_MAX):
+    before = PID_MAX_FILE.read_text(encoding="ascii")
+    if before.strip() == str(PID_MAX):
         _churn(stage)
         return
     unshare = shutil.which("unshare")
     if unshare is None:
         raise NotHere("a PID namespace with its own pid_max: there is no unshare here")
-    limit = f'echo {PID_MAX} > /proc/sys/kernel/pid_max && exec "$@"'
-    own = [sys.executable, "-m", "campaign", "--row", "F14", str(stage.wanted), str(stage.left())]
-    shell = ["sh", "-c", limit, "sh", *own]
-    command = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child", *shell]
-    before = Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii")
+    limit = f'echo {PID_MAX} > {PID_MAX_FILE} && exec "$@"'
+    task = stage.task._replace(seconds=stage.left())
+    own = [sys.executable, "-m", "campaign", "--row", "F14", *map(str, task)]
+    command = [
+        unshare, "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", limit, "sh", *own,
+    ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if before != Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"):
-        Path("/proc/sys/kernel/pid_max").write_text(before, encoding="ascii")
+    if before != PID_MAX_FILE.read_text(encoding="ascii"):
+        PID_MAX_FILE.write_text(before, encoding="ascii")
         raise NotHere("this kernel has one pid_max for all namespaces (older than 6.14)")
     _take_over(stage, done)
 
@@ -62,23 +55,25 @@ def _take_over(stage: Stage, done: subprocess.CompletedProcess[str]) -> None:
     lines = done.stdout.splitlines()
     if not lines or "status" not in (last := json.loads(lines[-1])):
         raise NotHere(f"a PID namespace with its own pid_max: {done.stderr.strip()[-200:]}")
+    if last["status"] == NOT_RUN:
+        raise NotHere(last["wrongs"][0])
     stage.did(last["done"])
     stage.expect_none(last["wrongs"])
-    stage.figures |= last["figures"]
+    stage.counts.update(last["counts"])
 
 
 def _churn(stage: Stage) -> None:
-    truth = stage.folder / "truth"
-    with running(stage, CHURN.format(worker=worker(stage.folder), truth=truth)) as daemon:
-        while stage.going():
-            seen = daemon.ear.counts.get("process.exited", 0)
-            stage.did(seen - stage.done)
-            time.sleep(0.1)
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-    records = judged(stage, daemon.state)
-    judge_lives(stage, records, truth)
-    pids = {record.body.pid for record in records if isinstance(record.body, events.ProcessSpawned)}
-    stage.figures["different pids"] = str(len(pids))
+    with churning(stage, Lives(20, "0")) as churn:
+        while stage.going() or stage.done < PID_MAX:
+            churn.wait_exits(10)
+            stage.did(churn.daemon.ear.counts[f"process.exited {CHURN}"] - stage.done)
+        records = churn.end()
+    pids = Counter(
+        record.body.pid for record in records if isinstance(record.body, events.ProcessSpawned)
+    )
+    stage.counts["came again"] += pids.total() - len(pids)
+    if not stage.counts["came again"]:
+        raise NotHere("there was no time for any pid to come again")
 
 
 # --- F15 ------------------------------------------------------------------------------------------
@@ -124,18 +119,13 @@ def up(): open(sys.argv[1], "a").write("x")
 def wait():
     while True: time.sleep(1000)
 """
-ZOO: Final = """
-[circus]
-loglevel = "error"
-{cages}
-[watcher.churn]
-cmd = "{worker} {truth} $(circus.wid) 0"
-numprocesses = 10
-backoff = 0
-give_up = 0
-min_uptime = 0
-[watcher.calm]
-cmd = "sleep 100000"
+# They all end at the same moment: when nobody holds the other end of the pipe any more.
+CROWD: Final = """
+[watcher.crowd]
+cmd = "sh -c 'read word < {pipe}'"
+numprocesses = 200
+autostart = false
+respawn = false
 """
 CAGE: Final = """
 [watcher.{name}]
@@ -158,45 +148,40 @@ def f15(stage: Stage) -> None:
 
 
 def _visit(stage: Stage, folder: Path) -> None:
-    truth = folder / "truth"
+    lives = Lives(10, "0", more=_cages(folder) + CROWD.format(pipe=folder / "pipe"))
+    os.mkfifo(folder / "pipe")
+    with churning(stage, lives, name=f"state{stage.done}") as churn:
+        daemon = churn.daemon
+        for animal in ANIMALS:
+            until((folder / animal).exists, f"{animal} did not come up")
+        _annoy(stage, churn, folder)
+        _let_go(churn, folder / "pipe")
+        daemon.ear.wait_ready(daemon.strike_core())
+        core = daemon.core_pid()
+        below = {pid: _session(pid) for pid in descendants(daemon.pid) if pid != core}
+        own = {pid for animal in ANIMALS for pid in daemon.pids(animal)}
+        begun = time.monotonic()
+        churn.end()
+        took = time.monotonic() - begun
+    stage.expect(took < BUDGET_SECONDS, f"the stop took {took:.1f} s")
+    stage.times["stop of all"].append(took * 1000)
+    stage.counts["descendants"] += len(below)
+    _judge_left(stage, below, own)
+
+
+def _cages(folder: Path) -> str:
     cages: list[str] = []
     for name, text in ANIMALS.items():
         script = folder / f"{name}.py"
         script.write_text(BEGIN + textwrap.dedent(text), encoding="ascii")
         words = {"name": name, "python": sys.executable, "script": script, "up": folder / name}
         cages.append(CAGE.format(**words))
-    config = ZOO.format(cages="".join(cages), worker=worker(folder), truth=truth)
-    name = f"state{stage.done}"
-    with running(stage, config, name=name) as daemon:
-        for animal in ANIMALS:
-            until((folder / animal).exists, f"{animal} did not come up")
-        calm = daemon.pids("calm")
-        _annoy(stage, daemon, folder)
-        daemon.ear.wait_ready(daemon.strike_core())
-        begun = time.monotonic()
-        stage.expect(calm == daemon.pids("calm"), "the calm one is another one now")
-        below = {pid: _session(pid) for pid in _below(daemon.pid) if pid != daemon.core_pid()}
-        own = {pid for animal in ANIMALS for pid in daemon.pids(animal)}
-        stage.expect(daemon.stop() == 0, "circusd did not end with 0")
-        took = time.monotonic() - begun
-    stage.expect(took < BUDGET_SECONDS, f"the stop took {took:.1f} s")
-    stage.figures["stop of all"] = f"{took:.1f} s"
-    # Who has made a session of his own has left: without a cgroup nobody can tell whose he was.
-    away = {pid for pid, session in below.items() if session not in own}
-    with suppress(Wrong):  # what was killed last is dying for a moment
-        until(lambda: not set(_alive(below)) - away, "they live on", DYING_SECONDS)
-    left = _alive(below)
-    theirs = [f"{pid} {_words(pid)}" for pid in left if pid not in away]
-    for pid in left:
-        kill(pid)
-    stage.figures["descendants"] = str(len(below))
-    stage.figures["gone away by setsid"] = str(len(left) - len(theirs))
-    stage.expect(not theirs, f"{len(theirs)} processes are left of the zoo: {theirs[:5]}")
-    judge_lives(stage, judged(stage, daemon.state), truth)
+    return "".join(cages)
 
 
-def _annoy(stage: Stage, daemon: Supervised, folder: Path) -> None:
+def _annoy(stage: Stage, churn: Churn, folder: Path) -> None:
     """One animal each way."""
+    daemon = churn.daemon
     one, two, three = stage.dice.sample([*ANIMALS], 3)
     daemon.call("restart", name=one, waiting=True)
     until(lambda: (folder / one).stat().st_size > 1, f"{one} did not come up again")
@@ -207,15 +192,29 @@ def _annoy(stage: Stage, daemon: Supervised, folder: Path) -> None:
     stage.expect(daemon.pids(three) == [], f"{three} is stopped, and runs")
 
 
-def _alive(pids: Iterable[int]) -> list[int]:
-    return [pid for pid in pids if state_of(pid) not in {"", "Z", "X"}]
+def _let_go(churn: Churn, pipe: Path) -> None:
+    """Two hundred end at once, whose SIGCHLD the kernel makes one of: each end is on record."""
+    holding = os.open(pipe, os.O_RDWR)
+    churn.daemon.call("start", name="crowd", waiting=True)
+    os.close(holding)
+    ear = churn.daemon.ear
+    ear.wait(lambda: not ear.pids("crowd"), "some of a crowd that has ended are not on record")
 
 
-def _words(pid: int) -> str:
-    with suppress(OSError):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return f"({state_of(pid)}) {b' '.join(words[-3:]).decode(errors='replace')}"
-    return ""
+def _judge_left(stage: Stage, below: Mapping[int, int], own: Container[int]) -> None:
+    """Who has made a session of his own has left: without a cgroup nobody can tell whose he was."""
+    away = {pid for pid, session in below.items() if session not in own}
+
+    def left() -> list[int]:
+        return [pid for pid in below if not has_ended(pid)]
+
+    with suppress(Wrong):  # what was killed last is dying for a moment
+        until(lambda: not set(left()) - away, "they live on", DYING_SECONDS)
+    theirs = [f"{pid} {comm(pid)}" for pid in left() if pid not in away]
+    stage.counts["gone away by setsid"] += len(left()) - len(theirs)
+    for pid in left():
+        kill(pid)
+    stage.expect(not theirs, f"{len(theirs)} processes are left of the zoo: {theirs[:5]}")
 
 
 def _session(pid: int) -> int:
@@ -223,10 +222,3 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except ProcessLookupError:
         return 0
-
-
-def _below(root: int) -> list[int]:
-    found = children(root)
-    for pid in found:
-        found += children(pid)
-    return found
