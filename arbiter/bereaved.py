@@ -41,11 +41,23 @@ def survivors(spawns: Spawns, projection: Projection, log: str) -> list[Survivor
     return [one for one in recorded if is_there(one)] + unheard
 
 
+def loss(runtime: Runtime, found: Sequence[Survivor], keeper_pid: int = 0) -> list[Draft]:
+    """Who has been left behind, unless that is on record since the last keeper was there."""
+    if runtime.spawns.bereft:
+        return []
+    return [Draft(events.KeeperLost(keeper_pid, tuple(one.pid for one in found)))]
+
+
+def to_adopt(one: Survivor) -> Sequence[object]:
+    """For the next keeper."""
+    return (one.spawn_id, one.owner, one.plan, one.pid, *one.evidence)
+
+
 def record_loss(
-    runtime: Runtime, found: Sequence[Survivor], keeper_pid: int, settle: Callable[[], object]
+    runtime: Runtime, found: Sequence[Survivor], settle: Callable[[], object], keeper_pid: int = 0
 ) -> None:
-    """Who has been left behind, births that nobody has told of first. `settle` brings what has been
-    said into the ledger."""
+    """That they are left behind; births that nobody has told of first. `settle` brings what has
+    been said into the ledger."""
     unheard = [one for one in found if one.spawn_id in runtime.spawns.undecided]
     runtime.reaper.hear(
         [
@@ -53,7 +65,9 @@ def record_loss(
             for one in unheard
         ]
     )  # fmt: skip
-    runtime.say((Draft(events.KeeperLost(keeper_pid, tuple(one.pid for one in found))),))
+    drafts = loss(runtime, found, keeper_pid)
+    if drafts:
+        runtime.say(drafts)
     settle()
 
 

@@ -26,7 +26,7 @@ INCLUDES: Final = ("include", "include_dir")  # read before anything has a type
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "loglevel": ("critical", "error", "warning", "info", "debug"),
     "transport": ("zmq", "memory"),
-    "orphans": ("stop", "leave"),
+    "orphans": ("stop", "adopt", "leave"),
     "durability": ("always", "group", "none"),
 }
 

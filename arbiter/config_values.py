@@ -44,7 +44,9 @@ class Settings:
         kind="seconds",
     )  # fmt: skip
     orphans: str = setting(
-        "stop", "workers whose keeper was killed: stop those that are proven ours, or leave them"
+        "stop",
+        "workers whose keeper was killed, where they are proven ours: stop them, let the next "
+        "circusd adopt them, or leave them",
     )
     no_new_privs: bool = setting(
         False, "no process gains privileges by exec (setuid programs)", kind="bool", toml=True

@@ -350,7 +350,7 @@ def _mourn(parts: Parts) -> None:
 
     runtime = parts.runtime
     found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
-    record_loss(runtime, found, parts.keeper_pid, runtime.write_down)
+    record_loss(runtime, found, runtime.write_down, parts.keeper_pid)
     if parts.orphans == "stop":
         stop_recorded(runtime, found, runtime.write_down)
     parts.ledger.sync(parts.clock.now())

@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
@@ -29,8 +29,8 @@ from circus.arbiter.verbs import Options, Refusal
 from circus.bus import commands, events
 from circus.bus.bind import bind_ctl, bind_events
 from circus.bus.clock import SystemClock, boot_id
-from circus.bus.disk import RealDisk
-from circus.bus.ledger import Ledger
+from circus.bus.disk import RealDisk, await_unlocked
+from circus.bus.ledger import LOCK_NAME, Ledger
 from circus.bus.publish import EventStream, SyncedStream
 from circus.bus.record import Draft, Record
 from circus.bus.shapes import keyed
@@ -47,6 +47,9 @@ from circus.process.lives import HOST_RESTART
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
 from circus.process.version import VERSION
+
+if TYPE_CHECKING:
+    from circus.process.orphans import Survivor
 
 LOG_ID_BYTES: Final = 16
 SEED_BYTES: Final = 8
@@ -134,6 +137,8 @@ def open_engine(wiring: Wiring) -> Engine:
     now = clock.now()
     disk, directory = RealDisk(), f"{wiring.state_dir}/ledger"
     _, _, _, _, given = wiring.link.first()
+    # We have a keeper, so that whoever writes has none: it settles what that one left, and ends.
+    await_unlocked(f"{directory}/{LOCK_NAME}")
     log_id = os.urandom(LOG_ID_BYTES)
     ledger = Ledger.open(directory, disk, log_id=log_id, now=now)
     ledger.skip(given, now)
@@ -210,12 +215,15 @@ def _replace_keeper(link: Link, record: Record) -> None:
 
 def is_later(pid: int, last: Record | None) -> bool:
     """Whether the process started after this record was written, in this boot or another."""
-    if last is None:
-        return True
+    return last is None or _started(pid) > last.boot
+
+
+def _started(pid: int) -> int:
+    """Boot ns, by the end of the tick in which it was."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     tick = NS_PER_SECOND // os.sysconf("SC_CLK_TCK")
-    return (int(fields[STARTTIME]) + 1) * tick > last.boot
+    return (int(fields[STARTTIME]) + 1) * tick
 
 
 def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool) -> None:
@@ -230,34 +238,61 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
     )  # fmt: skip
     parts.link.send([("settings", _settings(wiring) | {"log": ledger.log_id.hex()})])
     drafts = [Draft(started), *_ledger_findings(ledger)]
+    words = last_words.read(wiring.state_dir)
+    left: list[Survivor] = []
     if before and before != started.boot_id:
         drafts.append(Draft(events.HostRestarted(before, started.boot_id)))
         runtime.begin(drafts, HOST_RESTART)
     else:
+        left = _survivors(parts, words)
+        if left and wiring.orphans == "adopt":
+            drafts += _take_over(parts, left)
         runtime.begin(drafts)
-        if anew and (runtime.spawns.alive or runtime.spawns.undecided):
-            _settle_survivors(parts)
-    words = last_words.read(wiring.state_dir)
-    if words:
-        # What the keeper saw and did while no core was there: on record before it is forgotten.
-        runtime.reaper.hear(words)
-        runtime.pump()
-        ledger.sync(parts.clock.now())
-        last_words.forget(wiring.state_dir)
+    _hear_last_words(parts, wiring.state_dir, words)
+    if left and wiring.orphans != "adopt":
+        _part_with(parts, left)
     runtime.configure(wiring.configure, anew=anew)
 
 
-def _settle_survivors(parts: Parts) -> None:
-    """The daemon before us was killed, and nobody has stopped its workers: no slot may have two."""
+def _survivors(parts: Parts, words: Sequence[Sequence[Any]]) -> list[Survivor]:
+    """Whom an earlier keeper has left behind that was killed: nothing is started in their places
+    before it is settled what becomes of them."""
+    spawns = parts.runtime.spawns
+    if not (spawns.alive or spawns.undecided) or _started(parts.keeper_pid) <= spawns.reconciled:
+        return []  # There was nobody, or the keeper is the one that held them all.
     # What it takes to find and stop strangers, no start of a first worker waits for.
-    from circus.arbiter.bereaved import record_loss, stop_recorded, survivors
+    from circus.arbiter.bereaved import survivors
 
-    runtime = parts.runtime
-    found = survivors(runtime.spawns, parts.projection, parts.ledger.log_id.hex())
-    if found:
-        record_loss(runtime, found, 0, runtime.pump)
-        if parts.orphans == "stop":
-            stop_recorded(runtime, found, runtime.pump)
+    ended = {report[1] for report in words if report[0] in ("exited", "lost")}
+    found = survivors(spawns, parts.projection, parts.ledger.log_id.hex())
+    return [one for one in found if one.spawn_id not in ended]
+
+
+def _hear_last_words(parts: Parts, state_dir: str, words: Sequence[Sequence[Any]]) -> None:
+    """What a keeper saw and did while no core was there: on record before it is forgotten."""
+    if words:
+        parts.runtime.reaper.hear(words)
+        parts.runtime.pump()
+        parts.ledger.sync(parts.clock.now())
+        last_words.forget(state_dir)
+
+
+def _take_over(parts: Parts, left: Sequence[Survivor]) -> list[Draft]:
+    """Ask the keeper to hold them. That leaves together with the question for the list, which is
+    behind the records of this beginning."""
+    from circus.arbiter.bereaved import loss, to_adopt
+
+    parts.link.send([("adopt", [to_adopt(one) for one in left])])
+    return loss(parts.runtime, left)
+
+
+def _part_with(parts: Parts, left: Sequence[Survivor]) -> None:
+    """Stop them, or say at least that they run."""
+    from circus.arbiter.bereaved import record_loss, stop_recorded
+
+    record_loss(parts.runtime, left, parts.runtime.pump)
+    if parts.orphans == "stop":
+        stop_recorded(parts.runtime, left, parts.runtime.pump)
 
 
 def _settings(wiring: Wiring) -> dict[str, Any]:

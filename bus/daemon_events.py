@@ -62,13 +62,13 @@ class HostRestarted(Event):
 class CoreLost(Event):
     """Told by the keeper: an earlier core ended without being asked. code or signal is set.
 
-    `ended` is when the keeper saw that (boot ns): what it tells again is known by it.
+    `observed` is when the keeper saw that (boot ns): what it tells again is known by it.
     """
 
     pid: int
     code: int | None = None
     signal: int | None = None
-    ended: int = 0
+    observed: int = 0
 
 
 @body

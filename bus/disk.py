@@ -134,6 +134,18 @@ class RealDisk:
         os.close(handle)
 
 
+def await_unlocked(path: str) -> None:
+    """Wait until nobody holds the lock; at once where there is no such file."""
+    try:
+        handle = os.open(path, os.O_RDWR | _FLAGS)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
+
+
 def _reserve(handle: int, size: int) -> None:
     """Where the file system cannot do that, shortage is seen when it comes."""
     # Python's posix_fallocate grows the file. Needed once in 16 MiB, so imported then.

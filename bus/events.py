@@ -311,6 +311,14 @@ class ProcessReaped(Event):
 
 
 @body
+class ProcessAdopted(Event):
+    """Its keeper was killed and another one holds it now, which signals and watches it as before;
+    it is not that one's child, so that its status may stay unknown (`process.lost`)."""
+
+    pid: int
+
+
+@body
 class ProcessLost(Event):
     """It was ours and is gone, and nobody can say how."""
 

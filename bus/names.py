@@ -94,6 +94,7 @@ TAGS: Final[dict[str, type[Body]]] = {
     "process.spawned/1": events.ProcessSpawned,
     "process.spawn_failed/1": events.ProcessSpawnFailed,
     "process.never_run/1": events.ProcessNeverRun,
+    "process.adopted/1": events.ProcessAdopted,
     "process.exited/1": events.ProcessExited,
     "process.reaped/1": events.ProcessReaped,
     "process.lost/1": events.ProcessLost,

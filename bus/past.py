@@ -43,6 +43,7 @@ _SPAWN_OUTCOMES = (
 OF_THE_KEEPER: Final = (
     commands.ProcessSpawn, commands.ProcessSignal, *_SPAWN_OUTCOMES, events.ProcessSignalled,
     events.ProcessExited, events.ProcessReaped, events.ProcessLost, events.CoreLost,
+    events.ProcessAdopted, events.KeeperLost, events.ReaperReconciled,
 )  # fmt: skip
 # A fold over a long ledger asks these of every record: one look at its kind says who cares.
 _OF_THE_KEEPER: Final = frozenset(OF_THE_KEEPER)
@@ -57,6 +58,9 @@ class Spawns:
     has not been reaped. `exited`: those of `alive` whose exit is in the ledger. `signals`: seq →
     the command of a signal whose outcome is not in the ledger. `lost_until`: boot ns at which the
     newest core had ended that is on record as lost: a keeper tells of each until one is ready.
+    `adopted`: those of `alive` that the present keeper has taken over from one that was killed.
+    `reconciled`: boot ns at which a keeper's list was compared last; one that was started after
+    that holds nothing of what was alive then. `bereft`: since then that is on record.
     """
 
     undecided: dict[int, Record] = field(factory=dict)
@@ -64,6 +68,9 @@ class Spawns:
     exited: set[int] = field(factory=set)
     signals: dict[int, Record] = field(factory=dict)
     lost_until: int = 0
+    adopted: set[int] = field(factory=set)
+    reconciled: int = 0
+    bereft: bool = False
 
     @property
     def settled(self) -> bool:
@@ -80,7 +87,12 @@ class Spawns:
         elif isinstance(body, events.ProcessSignalled):
             self.signals.pop(body.signal, None)
         elif isinstance(body, events.CoreLost):
-            self.lost_until = max(self.lost_until, body.ended)
+            self.lost_until = max(self.lost_until, body.observed)
+        elif isinstance(body, events.KeeperLost):
+            self.bereft = True
+            self.adopted.clear()
+        elif isinstance(body, events.ReaperReconciled):
+            self.reconciled, self.bereft = record.boot, False
         elif record.spawn_id is not None:
             self._fold_fact(record.spawn_id, record, body)
 
@@ -93,9 +105,12 @@ class Spawns:
             # Behind a hole in the ledger there are ends of processes that it has forgotten.
             if spawn_id in self.alive:
                 self.exited.add(spawn_id)
+        elif isinstance(body, events.ProcessAdopted):
+            self.adopted.add(spawn_id)
         elif isinstance(body, events.ProcessReaped | events.ProcessLost):
             self.alive.pop(spawn_id, None)
             self.exited.discard(spawn_id)
+            self.adopted.discard(spawn_id)
 
 
 @entity
@@ -164,7 +179,7 @@ class Fold:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
             if body.boot_id != found.boot_id:
-                found.spawns.lost_until = 0
+                found.spawns.lost_until = found.spawns.reconciled = 0
             found.boot_id = body.boot_id
         else:
             found.leaving = isinstance(body, events.ArbiterStopped)

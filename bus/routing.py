@@ -29,7 +29,7 @@ def addressee(record: Record) -> Address | None:
     """The one actor that gets this record in its inbox, if any.
 
     A command goes where it is addressed, an event to the owner that it names; a newborn watcher is
-    told of its birth, the arbiter of the daemon's signals. Two facts about an owner's process are
+    told of its birth, the arbiter of the daemon's signals. Three facts about an owner's process are
     for the record only: no watcher has anything to decide about them (ADR-0083).
     """
     other = _NOT_IN_TO.get(type(record.body))
@@ -68,4 +68,5 @@ _NOT_IN_TO: Final[Mapping[type[Body], Callable[[Record], Address | None]]] = {
     events.SignalReceived: _arbiter,
     events.ProcessSignalled: _nobody,
     events.ProcessReaped: _nobody,
+    events.ProcessAdopted: _nobody,
 }

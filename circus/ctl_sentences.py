@@ -131,6 +131,7 @@ SENTENCES: Final[dict[str, Callable[[Record, Any], str]]] = {
         f"process {b.pid} of {_subject(r)} was {'found running' if b.adopted else 'started'}"
     ),
     "process.spawn_failed": _spawn_failed,
+    "process.adopted": lambda r, b: f"{_subject(r)} (pid {b.pid}) was adopted by another keeper",
     "process.never_run": lambda r, b: f"the spawn of {_subject(r)} never ran: {plain(b.reason)}",
     "process.exited": _exited,
     "process.signal": lambda r, b: f"{signal_name(b.signum)} was to be sent to {_subject(r)}",

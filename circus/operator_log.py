@@ -66,6 +66,7 @@ NOTABLE: Final[Mapping[type[Body], tuple[str, str]]] = {
     events.WatcherReloaded: (INFO, "watcher reloaded"),
     events.SlotWaiting: (WARNING, "respawn put off"),
     events.ProcessSpawned: (DEBUG, "process spawned"),
+    events.ProcessAdopted: (INFO, "process adopted"),
     events.ProcessSpawnFailed: (ERROR, "process could not be spawned"),
     events.ProcessExited: (DEBUG, "process exited"),
     events.ProcessLost: (ERROR, "process lost"),

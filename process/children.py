@@ -1,6 +1,6 @@
 """Room: process -- the keeper's logic: what it holds, what it was told, what it has to tell.
 
-Knows:     process.kernel (the seam), process.launch.
+Knows:     process.kernel (the seam), process.held, process.launch.
 Known by:  process.keeper_loop (against the real kernel), replay (against the simulated one).
 Never:     reads a clock or a descriptor by itself, has a policy, reaps what is not acknowledged.
 
@@ -16,114 +16,12 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from circus.process.kernel import Child, Ending, Kernel, SpawnFailed
+from circus.process.held import ADOPTED, ALIVE, Held, Numbers
+from circus.process.kernel import Child, Kernel, SpawnFailed
 from circus.process.launch import Launch, Plan, from_map
-from circus.process.marks import mark
 
 HELD_ROWS_PER_PAGE: Final = 256
-ALIVE: Final = "alive"
-ZOMBIE: Final = "zombie"
-FAILED: Final = "failed"
 SCOPES: Final = frozenset({"process", "children", "family", "tree", "descendants", "group"})
-
-
-class Held:
-    """One spawn that has not been acknowledged: running, ended or failed."""
-
-    __slots__ = (
-        "alone", "child", "ending", "failed", "owner", "plan", "seen", "signal_outcome",
-        "signal_seq", "spawn_id",
-    )  # fmt: skip
-
-    def __init__(self, spawn_id: int, owner: str, plan: Plan) -> None:
-        self.spawn_id = spawn_id
-        self.owner = owner
-        self.plan = plan
-        self.child: Child | None = None
-        self.ending: Ending | None = None
-        self.seen: tuple[int, int] = (0, 0)
-        self.alone = False  # it has ended and left no process behind
-        self.failed: tuple[str, int] | None = None
-        self.signal_seq = 0
-        self.signal_outcome: tuple[int, tuple[int, ...], int] = (0, (), 0)
-
-    def known(self) -> list[Any]:
-        """As plain data."""
-        return [
-            self.spawn_id, self.owner, self.plan, self.child, self.ending, self.seen, self.alone,
-            self.failed, self.signal_seq, self.signal_outcome,
-        ]  # fmt: skip
-
-    @classmethod
-    def recalled(cls, known: Sequence[Any]) -> Held:
-        """From plain data. The pidfd in it is another process image's."""
-        spawn_id, owner, plan, child, ending, seen, alone, failed, seq, outcome = known
-        held = cls(spawn_id, owner, Plan(*plan))
-        held.child = Child(*child) if child else None
-        held.ending = Ending(*ending) if ending else None
-        held.seen, held.alone = (seen[0], seen[1]), alone
-        held.failed = (failed[0], failed[1]) if failed else None
-        held.signal_seq, held.signal_outcome = seq, (outcome[0], tuple(outcome[1]), outcome[2])
-        return held
-
-    @property
-    def state(self) -> str:
-        if self.failed is not None:
-            return FAILED
-        return ALIVE if self.ending is None else ZOMBIE
-
-    def outcome(self) -> Sequence[Any]:
-        """The answer to its spawn request, however often it is asked for."""
-        if self.failed is not None:
-            return ("failed", self.spawn_id, self.owner, *self.failed)
-        assert self.child is not None
-        child = self.child
-        return ("spawned", self.spawn_id, self.owner, child.pid, child.started, child.inode)
-
-    def exit_report(self) -> Sequence[Any]:
-        assert self.child is not None
-        assert self.ending is not None
-        code, signum, core, rusage = self.ending
-        return (
-            "exited", self.spawn_id, self.owner, self.child.pid, code, signum, core, rusage,
-            *self.seen,
-        )  # fmt: skip
-
-    def row(self) -> Sequence[Any]:
-        pid, started, inode = 0, 0, 0
-        if self.child is not None:
-            pid, started, inode = self.child.pid, self.child.started, self.child.inode
-        step, number = self.failed or ("", 0)
-        return (self.spawn_id, self.owner, self.state, pid, started, inode, step, number)
-
-
-class Numbers:
-    """What the sequence numbers of all cores so far forbid.
-
-    `given`: the highest in any request; no core may give it again (ADR-0095). `barrier`: no spawn
-    up to this one is carried out any more. `log`: the ledger that they are of, in hexadecimal
-    digits, as soon as a core has said it.
-    """
-
-    __slots__ = ("barrier", "given", "log")
-
-    def __init__(self) -> None:
-        self.barrier = 0
-        self.given = 0
-        self.log = ""
-
-    def mark(self, seq: int) -> bytes:
-        """For the environment of the process that is started for this request."""
-        return mark(self.log, seq) if self.log else b""
-
-    def note(self, seq: int) -> None:
-        """A request has this number."""
-        self.given = max(self.given, seq)
-
-    def close(self, barrier: int) -> None:
-        """A core has listed what it knows of up to here."""
-        self.barrier = max(self.barrier, barrier)
-        self.note(barrier)
 
 
 class Children:
@@ -166,6 +64,16 @@ class Children:
         else:
             self._by_pid[pid] = None
 
+    @property
+    def outcomes(self) -> list[Sequence[Any]]:
+        """What became of every spawn that is not over."""
+        return [held.outcome() for held in self._held.values()]
+
+    @property
+    def pidfds(self) -> list[int]:
+        """Those that could not be opened again: of processes that are not our children."""
+        return [fd for fd, held in self._by_pidfd.items() if held.child and held.child.adopted]
+
     def carry(self) -> dict[str, Any]:
         """All of it as plain data, for the next keeper in this process."""
         return {
@@ -186,7 +94,9 @@ class Children:
             held = Held.recalled(known)
             if held.child is not None:
                 held.child = child = reopen(held.child)
-                self._by_pid[child.pid] = self._by_pidfd[child.pidfd] = held
+                self._by_pidfd[child.pidfd] = held
+                if not child.adopted:
+                    self._by_pid[child.pid] = held
                 if held.ending is None:
                     self._kernel.watch(child)
             self._held[held.spawn_id] = held
@@ -287,7 +197,7 @@ class Children:
         strangers: frozenset[int] | None = None
         for spawn_id in spawn_ids:
             held = self._held.get(spawn_id)
-            if held is None or held.state == ALIVE:
+            if held is None or held.state in (ALIVE, ADOPTED):
                 continue
             del self._held[spawn_id]
             self._untold.pop(spawn_id, None)
@@ -304,7 +214,8 @@ class Children:
 
     def _reap(self, held: Held, child: Child, leftovers: tuple[int, ...]) -> Sequence[Any]:
         self._kernel.reap(child)
-        self._by_pid.pop(child.pid, None)
+        if not child.adopted:  # The pid of one that is may be another's by now.
+            self._by_pid.pop(child.pid, None)
         del self._by_pidfd[child.pidfd]
         return ("reaped", held.spawn_id, child.pid, leftovers)
 
@@ -316,6 +227,8 @@ class Children:
             answers.append(self._signal(*operation[1:]))
         elif name == "spec":
             self._launches[operation[1]] = from_map(operation[2])
+        elif name == "adopt":
+            self._adopt(operation[1])
         elif name == "list":
             self._list(operation[1], answers)
         elif name == "ping":
@@ -343,6 +256,20 @@ class Children:
         self._by_pidfd[held.child.pidfd] = held
         self._kernel.watch(held.child)
         return held.outcome()
+
+    def _adopt(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Hold what a keeper that was killed has left; whom we hold then is in the list.
+
+        It is no child of ours, nor is what it leaves behind: that is never looked for.
+        """
+        for spawn_id, owner, plan, *identity in rows:
+            child = self._kernel.adopt(*identity)
+            if child is not None:
+                held = Held(spawn_id, owner, Plan(*plan))
+                held.child, held.alone = child, True
+                self._held[spawn_id] = self._by_pidfd[child.pidfd] = held
+                self.numbers.note(spawn_id)
+                self._kernel.watch(child)
 
     def _signal(
         self, seq: int, spawn_id: int, signum: int, scope: str, child_pid: int | None

@@ -26,6 +26,7 @@ class Phase(Enum):
 
     REQUESTED = "requested"
     RUNNING = "running"
+    ADOPTED = "adopted"  # runs, held by a keeper that is not its parent
     EXITED = "exited"  # a zombie: it keeps its pid until the exit is acknowledged
     REAPED = "reaped"
     FAILED = "failed"  # not one instruction ran
@@ -41,6 +42,12 @@ LIFE: Final[Mapping[Phase, Mapping[type[Body], Phase]]] = {
     },
     Phase.RUNNING: {
         events.ProcessSignalled: Phase.RUNNING,
+        events.ProcessAdopted: Phase.ADOPTED,
+        events.ProcessExited: Phase.EXITED,
+        events.ProcessLost: Phase.LOST,
+    },
+    Phase.ADOPTED: {
+        events.ProcessSignalled: Phase.ADOPTED,
         events.ProcessExited: Phase.EXITED,
         events.ProcessLost: Phase.LOST,
     },

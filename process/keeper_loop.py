@@ -310,6 +310,7 @@ class KeeperLoop:
                 return  # What came before the mask is heard first; the next turn is as good.
             link_fd = self._link.fileno() if self._link else -1
             fds = [self._start.lock_fd, *([link_fd] if self._link else []), *self._holdings.fds]
+            fds += self._children.pidfds
             self._successor.exec(self._carried(), fds)
         except OSError as error:
             self._refuse(f"cannot be replaced: {error.strerror}")

@@ -25,7 +25,8 @@ from circus.process import linux
 from circus.process.fast_road import SpawnFailed
 from circus.process.launch import Launch
 from circus.process.linux import Ending
-from circus.process.proof import has_inodes
+from circus.process.orphans_core import Evidence
+from circus.process.proof import has_ended, has_inodes, how_ended, proven
 from circus.process.spawn import Spawner
 
 if TYPE_CHECKING:
@@ -39,12 +40,17 @@ ONCE: Final = select.EPOLLIN | select.EPOLLONESHOT
 
 
 class Child(NamedTuple):
-    """One process that is ours until it is reaped. `started` is boot ns; inode 0: unknown."""
+    """One process that is ours until it is reaped. `started` is boot ns; inode 0: unknown.
+
+    `adopted`: it is not our child. A keeper that was killed has left it, and its pid may belong to
+    somebody else as soon as it has ended; only its pidfd does not lie.
+    """
 
     pid: int
     pidfd: int
     started: int
     inode: int
+    adopted: bool = False
 
 
 class Orphan(NamedTuple):
@@ -70,6 +76,10 @@ class Kernel(Protocol):
         """
         ...
 
+    def adopt(self, pid: int, started: int, inode: int) -> Child | None:
+        """Hold a process that is not our child, if it is exactly this one; None if it is gone."""
+        ...
+
     def watch(self, child: Child) -> None:
         """Have its end shown by the poll loop, once."""
         ...
@@ -79,7 +89,8 @@ class Kernel(Protocol):
         ...
 
     def peek(self, child: Child) -> Ending | None:
-        """How it ended, without reaping; None while it runs."""
+        """How it ended, without reaping; None while it runs. Of one that is adopted there may be
+        neither code nor signal: nobody can say."""
         ...
 
     def reap(self, child: Child) -> None:
@@ -135,8 +146,16 @@ class LinuxKernel:
         started = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         return Child(pid, pidfd, started, os.fstat(pidfd).st_ino if self._inodes else 0)
 
+    def adopt(self, pid: int, started: int, inode: int) -> Child | None:
+        pidfd = proven(pid, Evidence(started, inode))
+        return None if pidfd is None else Child(pid, pidfd, started, inode, adopted=True)
+
     def reopen(self, child: Child) -> Child:
-        """An unreaped child of ours, known from before an exec: with a pidfd of this image."""
+        """An unreaped child of ours, known from before an exec: with a pidfd of this image. That of
+        an adopted process was carried over."""
+        if child.adopted:
+            os.set_inheritable(child.pidfd, False)
+            return child
         return child._replace(pidfd=os.pidfd_open(child.pid))
 
     def watch(self, child: Child) -> None:
@@ -146,22 +165,25 @@ class LinuxKernel:
         self.epoll.modify(child.pidfd, ONCE)
 
     def peek(self, child: Child) -> Ending | None:
-        return linux.peek(child.pidfd)
+        return how_ended(child.pid, child.pidfd) if child.adopted else linux.peek(child.pidfd)
 
     def reap(self, child: Child) -> None:
-        os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+        if not child.adopted:
+            os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         os.close(child.pidfd)
 
     def signal(
         self, child: Child, signum: int, scope: str, child_pid: int | None
     ) -> tuple[tuple[int, ...], int]:
+        if child.adopted and has_ended(child.pidfd):
+            return (), errno.ESRCH
         return send(child.pid, child.pidfd, signum, scope, child_pid)
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
         listing = self._listing(len(known))
         if listing is not None and listing.count(b" ") == len(known):
             return frozenset()  # As many as we know, and those we know are ours until reaped.
-        pids = self._children_by_parent() if listing is None else map(int, listing.split())
+        pids = _children_by_parent() if listing is None else map(int, listing.split())
         return frozenset(pid for pid in pids if pid not in known)
 
     def kill_leftovers(self, child: Child) -> tuple[int, ...]:
@@ -204,10 +226,11 @@ class LinuxKernel:
         finally:
             os.close(fd)
 
-    def _children_by_parent(self) -> Iterator[int]:
-        """Without CONFIG_PROC_CHILDREN: ask every process who its parent is."""
-        own = os.getpid()
-        return (pid for pid, parent, _, _ in _processes() if parent == own)
+
+def _children_by_parent() -> Iterator[int]:
+    """Without CONFIG_PROC_CHILDREN: ask every process who its parent is."""
+    own = os.getpid()
+    return (pid for pid, parent, _, _ in _processes() if parent == own)
 
 
 def send(

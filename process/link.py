@@ -24,7 +24,7 @@ import msgpack
 
 Item: TypeAlias = Sequence[Any]
 
-VERSION: Final = 2
+VERSION: Final = 3
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 # Operations may come in batches of any size; 256 of them fill about a quarter of a message.
@@ -49,6 +49,7 @@ encode: Final = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 OPTIONAL_INT: Final = (int, type(None))
 OPERATIONS: Final[Mapping[str, tuple[Any, ...]]] = {
     "settings": (dict,),
+    "adopt": (tuple,),
     "list": (int,),
     "spec": (str, dict),
     "spawn": (int, str, str, tuple),

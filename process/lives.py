@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from circus.bus.commands import ProcessSpawn
 from circus.bus.events import (
+    ProcessAdopted,
     ProcessLost,
     ProcessNeverRun,
     ProcessReaped,
@@ -26,6 +27,7 @@ from circus.process.launch import Launch
 
 NEVER_RUN: Final = "the core ended between the request and the keeper"
 LOST: Final = "the keeper that held it is gone"
+RUNS: Final = frozenset({"alive", "adopted"})  # of the keeper's states
 HOST_RESTART: Final = "the host was restarted"
 
 
@@ -80,8 +82,7 @@ class Lives:
             self.know(spawn_id, record, Life())
         for spawn_id, record in spawns.alive.items():
             assert isinstance(record.body, ProcessSpawned), record
-            phase = Phase.EXITED if spawn_id in spawns.exited else Phase.RUNNING
-            self.know(spawn_id, record, Life(phase, record.body.pid))
+            self.know(spawn_id, record, Life(_phase(spawn_id, spawns), record.body.pid))
 
     def know(self, spawn_id: int, record: Record, life: Life) -> Known:
         """The owner is who asked for the spawn: the actor of the command, the `to` of the fact."""
@@ -105,7 +106,7 @@ class Lives:
         adopted = self._settle_adopted(settling, drafts)
         gone = {s: k.life for s, k in self.known.items() if s not in settling.rows}
         never_run = [s for s, life in gone.items() if life.phase is Phase.REQUESTED]
-        lost = [s for s, life in gone.items() if life.phase is Phase.RUNNING]
+        lost = [s for s, life in gone.items() if life.phase in (Phase.RUNNING, Phase.ADOPTED)]
         reaped = [s for s, life in gone.items() if life.phase is Phase.EXITED]
         for spawn_id in never_run:
             self.news(drafts, spawn_id, ProcessNeverRun(NEVER_RUN), spawn_id)
@@ -126,16 +127,26 @@ class Lives:
         adopted: list[int] = []
         for spawn_id, row in settling.rows.items():
             _, owner, state, pid, started, inode, _, _ = row
-            if spawn_id not in self.known and (state == "alive" or spawn_id > settling.barrier):
+            if spawn_id not in self.known and (state in RUNS or spawn_id > settling.barrier):
                 # The keeper holds what a damaged ledger has forgotten: it is ours all the same.
                 self.known[spawn_id] = Known(owner, watcher_of(owner) or None, None, Life())
             known = self.known.get(spawn_id)
-            if known is None or state == "failed" or known.life.phase is not Phase.REQUESTED:
+            if known is None or state == "failed":
                 continue
-            adopted.append(spawn_id)
-            spawned = ProcessSpawned(pid, started, inode, adopted=True)
-            self.news(drafts, spawn_id, spawned, spawn_id)
+            if known.life.phase is Phase.REQUESTED:
+                adopted.append(spawn_id)
+                spawned = ProcessSpawned(pid, started, inode, adopted=True)
+                self.news(drafts, spawn_id, spawned, spawn_id)
+            if state == "adopted":
+                self.news(drafts, spawn_id, ProcessAdopted(pid), spawn_id)
         return adopted
+
+
+def _phase(spawn_id: int, spawns: Spawns) -> Phase:
+    """Of a process that is not reaped, as far as the ledger goes."""
+    if spawn_id in spawns.exited:
+        return Phase.EXITED
+    return Phase.ADOPTED if spawn_id in spawns.adopted else Phase.RUNNING
 
 
 def draft_about(spawn_id: int, known: Known, body: Body, cause: int) -> Draft:

@@ -18,8 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from circus.process.kernel import send
 from circus.process.launch import Plan
+from circus.process.linux import Ending
 from circus.process.orphans_core import Evidence
-from circus.process.proof import has_ended, proven, status_of
+from circus.process.proof import has_ended, how_ended, proven
 
 REAPED_WITHIN_MS: Final = 1000
 Tell = Callable[[list[Sequence[Any]]], None]
@@ -60,11 +61,9 @@ def stop(survivors: Iterable[Survivor], tell: Tell) -> None:
             scope = "tree" if one.plan.leftovers else "process"
             _signal(one, pidfd, signal.SIGKILL, scope, tell)
             has_ended(pidfd, None)
-        status = status_of(one.pid, pidfd, REAPED_WITHIN_MS)
-        if status is None:
-            tell([("lost", one.spawn_id, one.pid)])
-        else:
-            tell([_exited(one, status), ("reaped", one.spawn_id, one.pid, ())])
+        ending = how_ended(one.pid, pidfd, REAPED_WITHIN_MS)
+        assert ending is not None, "its end was waited for"
+        tell(_told(one, ending))
         os.close(pidfd)
 
 
@@ -73,9 +72,9 @@ def _signal(one: Survivor, pidfd: int, signum: int, scope: str, tell: Tell) -> N
     tell([("signalled", 0, one.spawn_id, signum, pids, number)])
 
 
-def _exited(one: Survivor, status: int) -> Sequence[Any]:
+def _told(one: Survivor, ending: Ending) -> list[Sequence[Any]]:
+    if ending.code is None and ending.signal is None:
+        return [("lost", one.spawn_id, one.pid)]
     wall, boot = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    ended = os.waitstatus_to_exitcode(status)
-    code, signum = (ended, None) if ended >= 0 else (None, -ended)
-    core = os.WCOREDUMP(status)
-    return ("exited", one.spawn_id, one.owner, one.pid, code, signum, core, {}, wall, boot)
+    exited = ("exited", one.spawn_id, one.owner, one.pid, *ending, wall, boot)
+    return [exited, ("reaped", one.spawn_id, one.pid, ())]

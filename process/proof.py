@@ -13,6 +13,7 @@ import select
 import struct
 from typing import Final
 
+from circus.process.linux import Ending
 from circus.process.orphans_core import Evidence, is_same
 
 # pidfds have inode numbers of their own, unique per boot, since this release.
@@ -60,16 +61,31 @@ def has_ended(pidfd: int, within_ms: int | None = 0) -> bool:
     return bool(_poll(pidfd, select.POLLIN, within_ms))
 
 
-def status_of(pid: int, pidfd: int, within_ms: int = 0) -> int | None:
-    """How a process that has ended did so, as wait would give it; None: nobody can say.
+def how_ended(pid: int, pidfd: int, within_ms: int = 0) -> Ending | None:
+    """None while it runs; an end of which nobody knows how has neither code nor signal. A status
+    that is still to come is waited for so long."""
+    if not has_ended(pidfd):
+        return None
+    status = _status_of(pid, pidfd, within_ms)
+    if status is None:
+        return Ending(None, None, False, {})
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return Ending(None, -code, os.WCOREDUMP(status), {})
+    return Ending(code, None, False, {})
+
+
+def _status_of(pid: int, pidfd: int, within_ms: int) -> int | None:
+    """As wait would give it; None: nobody can say.
 
     While its parent has not reaped it, it is in /proc, for those who are the same user. After that
-    a pidfd that was open before tells (PIDFD_GET_INFO, Linux 6.15); it is waited for so long.
+    a pidfd that was open before tells (PIDFD_GET_INFO, Linux 6.15).
     """
-    if not _poll(pidfd, 0, within_ms):
-        fields, uid = stat_of(pid), _uid_of(pid)
-        if not _poll(pidfd, 0, 0):
-            return int(fields[EXIT_CODE]) if fields and uid == os.geteuid() else None
+    fields, uid = stat_of(pid), _uid_of(pid)
+    if not _poll(pidfd, 0, 0):  # It keeps its pid: what was read is about this process.
+        if fields and fields[0] == b"Z" and uid == os.geteuid():
+            return int(fields[EXIT_CODE])
+        _poll(pidfd, 0, within_ms)
     return _status_after(pidfd)
 
 

@@ -46,8 +46,10 @@ from circus.process.core import OVER, Life, Phase, evolve
 from circus.process.launch import Launch, spawn_failure
 from circus.process.lives import LOST, Lives, Settling, draft_about
 
+UNSEEN: Final = "its keeper was killed, and nobody else could wait for it"
+# What the keeper holds until it is on record.
+ENDS: Final = frozenset({ProcessExited, ProcessSpawnFailed, ProcessLost})
 # With so many requests at hand the keeper begins while the rest is still being decided.
-STOPPED: Final = "its keeper was gone: it was stopped, and nobody could wait for it"
 CROWD: Final = 128
 # The keeper tells these until it hears that they are on record.
 NEWS: Final = frozenset({
@@ -132,7 +134,7 @@ class Reaper:
                 continue
             if spawn_id is None:
                 continue
-            if kind is ProcessExited or kind is ProcessSpawnFailed:
+            if kind in ENDS:
                 self._acks.append(spawn_id)
             self._lives.forget_over(spawn_id)
 
@@ -282,7 +284,10 @@ def _reexec_refused(hearing: Hearing, seq: int, reason: str) -> None:
 
 
 def _lost(hearing: Hearing, spawn_id: int, pid: int) -> None:
-    hearing.news(spawn_id, ProcessLost(pid, STOPPED), spawn_id)
+    if spawn_id not in hearing.lives.known:
+        # It was on record before an earlier core could acknowledge it.
+        hearing.acks.append(spawn_id)
+    hearing.news(spawn_id, ProcessLost(pid, UNSEEN), spawn_id)
 
 
 def _scribe_started(hearing: Hearing, pid: int) -> None:

@@ -11,7 +11,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from circus.process.children import Children, Held
+from circus.process.children import Children
+from circus.process.held import Held
 
 GRACE_AFTER_SECOND_SIGNAL: Final = 1_000_000_000
 NOTHING_DUE: Final = 2**63 - 1
@@ -32,7 +33,8 @@ class StopPlans:
         self._shortened = False
 
     def begin(self, boot: int) -> None:
-        """Ask every process to end."""
+        """Ask every process to end. That it was started comes first: perhaps nobody knows yet."""
+        self._note(self._children.outcomes)
         for held in sorted(self._children.living, key=lambda held: held.plan.priority):
             scope = "family" if held.plan.stop_children else "process"
             self._signal(held, held.plan.stop_signal, scope)

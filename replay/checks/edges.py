@@ -45,7 +45,13 @@ EVERY_EDGE: Final = tuple(
     for name, _ in row.values()
 )
 # Moves that the tables allow and no run can make, each with its reason.
-UNREACHED: Final[Mapping[str, str]] = {}
+_NOBODY_LEFT: Final = "the service manager of these worlds kills what a keeper leaves"
+UNREACHED: Final[Mapping[str, str]] = {
+    "process: running, process.adopted": _NOBODY_LEFT,
+    "process: adopted, process.signalled": _NOBODY_LEFT,
+    "process: adopted, process.exited": _NOBODY_LEFT,
+    "process: adopted, process.lost": _NOBODY_LEFT,
+}
 _OF_PROCESSES: Final = frozenset(body for row in LIFE.values() for body in row)
 _OF_SLOTS: Final = frozenset(body for row in SLOT_LIFE.values() for body in row)
 _OF_WATCHERS: Final = frozenset(body for row in WATCHER_LIFE.values() for body in row)

@@ -28,7 +28,7 @@ class WriteAhead(Checker):
 
     id = "I-WAL"
     hears = (
-        events.ProcessExited, events.ProcessSpawnFailed,
+        events.ProcessExited, events.ProcessSpawnFailed, events.ProcessLost,
         (Obeyed, "spawn"), (Obeyed, "signal"), (Obeyed, "ack"),
     )  # fmt: skip
 

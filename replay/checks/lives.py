@@ -31,6 +31,7 @@ from circus.replay.checks.truth import (
     Told,
 )  # fmt: skip
 from circus.replay.checks.witness import Watched
+from circus.replay.kernel.kernel import zombies
 
 if TYPE_CHECKING:
     from circus.replay.world import World
@@ -341,8 +342,8 @@ class NoZombies(Checker):
         self._acknowledged.clear()
 
     def rested(self, world: World) -> None:
-        zombies = [one.pid for one in world.keeper.kernel.zombies()]
-        self.claim(not zombies, f"zombies at rest: pids {zombies}")
+        left = [one.pid for one in zombies(world.keeper.kernel)]
+        self.claim(not left, f"zombies at rest: pids {left}")
 
 
 class Orphans(Checker):

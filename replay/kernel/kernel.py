@@ -75,6 +75,13 @@ class SimKernel:
         self.notices.perhaps_disturb()
         return Child(process.pid, process.pidfd, process.started, process.serial)
 
+    def adopt(self, pid: int, started: int, inode: int) -> Child | None:
+        process = self.processes.get(inode)
+        if process is None or (process.pid, process.started) != (pid, started):
+            return None
+        process.pidfd = PIDFD_FIRST + process.serial
+        return Child(pid, process.pidfd, started, inode, adopted=True)
+
     def watch(self, child: Child) -> None:
         self.notices.watched.add(child.pidfd)
         process = self.processes.get(child.inode)
@@ -86,12 +93,17 @@ class SimKernel:
 
     def peek(self, child: Child) -> Ending | None:
         process = self.processes.get(child.inode)
+        if process is None and child.adopted:
+            return Ending(None, None, False, {})  # Its parent has reaped it.
         if process is None:
             self.host.happened(Misused("peek after reap", child.pid))
             raise ChildProcessError(errno.ECHILD, "no such child")
         return None if process.traced else process.ending
 
     def reap(self, child: Child) -> None:
+        if child.adopted:
+            self.notices.watched.discard(child.pidfd)
+            return  # It is somebody else's to reap.
         process = self.processes.get(child.inode)
         if process is None:
             self.host.happened(Misused("reap after reap", child.pid))
@@ -147,10 +159,6 @@ class SimKernel:
         """Every process that is no zombie."""
         return [one for one in self.processes.values() if one.state != ZOMBIE]
 
-    def zombies(self) -> list[Process]:
-        """Children of the keeper that wait to be reaped."""
-        return [one for one in self.table.keeper.children if one.state == ZOMBIE]
-
     def kill(self, pid: int, signum: int) -> bool:
         """Somebody else sends a signal, as `kill` in a shell does."""
         process = self.table.kin.by_pid.get(pid)
@@ -162,6 +170,11 @@ class SimKernel:
         """Faults are over: what runs goes on until it is told to end, and so does what starts."""
         self.lives.calm = True
         self.lives.weather = KernelWeather()
+
+
+def zombies(kernel: SimKernel) -> list[Process]:
+    """Children of the keeper that wait to be reaped."""
+    return [one for one in kernel.table.keeper.children if one.state == ZOMBIE]
 
 
 def lose_keeper(kernel: SimKernel) -> None:

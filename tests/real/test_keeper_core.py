@@ -104,6 +104,7 @@ def test_a_core_that_does_not_answer_a_term_is_done_without(tmp_path: Path, mark
     assert 0 == daemon.end()
     words = last_words.read(str(tmp_path))
     assert [int(spawned[4])] == [r[3] for r in words if r[0] == "exited"]
+    assert "spawned" == words[0][0], "perhaps nobody has heard of its birth"
 
 
 def test_cores_that_never_become_ready_wait_longer_each_time() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from circus.bus import events
-from circus.replay.kernel.kernel import SimKernel
+from circus.replay.kernel.kernel import SimKernel, zombies
 from circus.replay.world import World
 
 SECOND: Final = 1_000_000_000
@@ -54,7 +54,7 @@ def test_nobody_outlives_the_service_of_a_killed_keeper() -> None:
     assert kernel_of(world).living()
     world.kill_keeper()
 
-    assert ([], []) == (kernel_of(world).living(), kernel_of(world).zombies())
+    assert ([], []) == (kernel_of(world).living(), zombies(kernel_of(world)))
     assert world.keeper.down
 
 
