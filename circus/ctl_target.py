@@ -11,8 +11,9 @@ import os
 import sys
 from typing import Any, Final
 
+from circus.bus.words.plain import as_json, plain
 from circus.client import TIMEOUT_SECONDS, Client
-from circus.ctl_output import Body, Show, as_json, plain
+from circus.ctl_output import Body, Show
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2

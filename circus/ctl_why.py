@@ -1,6 +1,6 @@
 """Room: front -- `circusctl why`: from a process or watcher back to who asked.
 
-Knows:     the record (bus.record), bus.subscribe, circus.ctl_sentences (a record in words).
+Knows:     the record (bus.record), bus.subscribe, bus.words.sentences (a record in words).
 Known by:  circus.ctl_commands.
 Never:     guesses: what the ledger does not say is not said.
 
@@ -35,9 +35,10 @@ from circus.bus.follow import Batch
 from circus.bus.record import Record
 from circus.bus.subscribe import Subscription
 from circus.bus.subscriber import Sieve, every_record, sieve_for
-from circus.ctl_events import clock, reading_errors, record_data
-from circus.ctl_output import as_json, plain
-from circus.ctl_sentences import asked_by, sentence
+from circus.bus.words.lines import clock, record_data
+from circus.bus.words.plain import as_json, plain
+from circus.bus.words.sentences import asked_by, sentence
+from circus.ctl_events import reading_errors
 from circus.ctl_target import CannotTell, Target, say
 
 # A slot that was respawned for months has as long a chain: its two ends say it all.

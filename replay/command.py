@@ -1,6 +1,6 @@
 """Room: replay -- `circus-replay`: questions to a ledger that need no daemon.
 
-Knows:     click, replay.opening (what is to be read), replay.verify; other verbs by name.
+Knows:     click, replay.ask.commandline, replay.verify; the other verbs by name.
 Known by:  the console script.
 Never:     writes to a ledger, takes its lock; imports a verb that was not asked for.
 
@@ -20,15 +20,16 @@ from typing import Final
 import click
 
 from circus.bus.segments import UnknownFormat
-from circus.replay.opening import CannotOpen, Opened, open_ledger
+from circus.replay.ask.commandline import AS_JSON, EXIT_DAMAGED, LEDGER
+from circus.replay.opening import Opened
 from circus.replay.progress import Progress
 from circus.replay.verify import Anchor, Finding, Verdict, verify
 
-EXIT_DAMAGED: Final = 1
-EXIT_USAGE: Final = 2
 EXIT_TORN: Final = 3
 # verb: the module that has `<verb>_command`.
-VERBS: Final[dict[str, str]] = {}
+VERBS: Final[dict[str, str]] = {
+    "show": "circus.replay.ask.show",
+}
 
 
 def _anchor(_context: click.Context, _parameter: click.Parameter, value: str | None) -> object:
@@ -37,23 +38,6 @@ def _anchor(_context: click.Context, _parameter: click.Parameter, value: str | N
     except ValueError as error:
         text = f"cannot read {value!r}: an anchor is LOG_ID:SEQ:CHAIN, as `anchor` prints it"
         raise click.BadParameter(text) from error
-
-
-class _Ledger(click.ParamType[Opened]):
-    """Opened before the verb begins, so that every verb refuses in the same words."""
-
-    name = "ledger"
-
-    def convert(
-        self, value: str | Opened, _param: click.Parameter | None, ctx: click.Context | None
-    ) -> Opened:
-        try:
-            return value if isinstance(value, Opened) else open_ledger(value)
-        except CannotOpen as error:
-            raise click.UsageError(str(error), ctx) from error
-
-
-LEDGER: Final = click.argument("ledger", type=_Ledger())
 
 
 class _Verbs(click.Group):
@@ -82,7 +66,7 @@ def program() -> None:
 @program.command("verify")
 @LEDGER
 @click.option("--anchor", callback=_anchor, help="What `anchor` printed earlier; kept elsewhere.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of sentences.")
+@AS_JSON
 def verify_command(*, ledger: Opened, anchor: Anchor | None, as_json: bool) -> None:
     """Read every byte; say where it is not what was written."""
     verdict = _verified(ledger, anchor)

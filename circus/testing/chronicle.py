@@ -1,6 +1,6 @@
 """Room: front -- what has happened in a world of a test: records and remarks, and their transcript.
 
-Knows:     bus.codec, bus.record, circus.ctl_sentences (a record as a sentence).
+Knows:     bus.codec, bus.record, circus.bus.words.sentences (a record as a sentence).
 Known by:  circus.testing.setting, circus.testing.world, circus.testing.faults.
 Never:     asks anybody: it is told, in order, of what the ledger has taken.
 """
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from circus.bus.codec import records_of
 from circus.bus.record import Record
 from circus.bus.values import NS_PER_SECOND
-from circus.ctl_sentences import sentence
+from circus.bus.words.sentences import sentence
 from circus.replay.sim.agenda import BOOT_START, Agenda
 from circus.testing.pattern import Pattern
 

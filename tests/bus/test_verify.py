@@ -24,7 +24,8 @@ from second_reader import read_ledger
 
 from circus.bus.disk import RealDisk
 from circus.bus.segments import HEADER_BYTES, segment_name
-from circus.replay.command import EXIT_DAMAGED, EXIT_TORN, EXIT_USAGE, program
+from circus.replay.ask.commandline import EXIT_DAMAGED, EXIT_USAGE
+from circus.replay.command import EXIT_TORN, program
 from circus.replay.verify import Anchor, Verdict, verify
 
 LAST_WORDS: Final = bytes(msgpack.packb([{"name": "core.stopped"}]))

@@ -8,7 +8,7 @@ from circus.bus import commands, events
 from circus.bus.record import Body, Record
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.values import NS_PER_MS, NS_PER_SECOND
-from circus.ctl_events import duration, human_line, record_data
+from circus.bus.words.lines import duration, human_line, record_data
 
 
 def recorded(body: Body) -> Record:

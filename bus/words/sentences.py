@@ -1,7 +1,7 @@
-"""Room: front -- one record as a sentence, for `circusctl why`.
+"""Room: bus -- one record as a sentence, for `why`.
 
 Knows:     the vocabulary (bus.commands, bus.events).
-Known by:  circus.ctl_why.
+Known by:  circusctl why, circus-replay why.
 Never:     fails on a record that it does not know: its name and fields are a sentence, too.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from circus.bus.record import Record, fields_of
 from circus.bus.values import NS_PER_SECOND
-from circus.ctl_output import plain
+from circus.bus.words.plain import plain
 
 
 def sentence(record: Record) -> str:
