@@ -162,8 +162,11 @@ def test_what_is_written_later_is_followed(tmp_path: Path) -> None:
     last.unlink()
     before.write_bytes(half[:-10])
     steps = [lambda: before.write_bytes(half), lambda: last.write_bytes(rest)]
-    pending = iter(steps)
-    records = follow(open_ledger(place), Wanted(), lambda: next(pending)())
+
+    def wait() -> None:
+        steps.pop(0)()
+
+    records = follow(open_ledger(place), Wanted(), wait)
     assert list(range(1, whole + 1)) == [next(records).seq for _ in range(whole)]
 
 
