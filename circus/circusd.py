@@ -29,6 +29,7 @@ EX_UNAVAILABLE: Final = 69
 EX_CANTCREAT: Final = 73
 EX_CONFIG: Final = 78
 KERNEL_MIN: Final = (5, 4)
+HELP_WIDTH: Final = 80
 LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug")
 
 
@@ -75,6 +76,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EX_USAGE, f"circusd: cannot understand the arguments: {message}\n")
 
 
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """With a width: to ask the terminal, argparse loads shutil and every compressor with it, which
+    would stay in the keeper for ever."""
+    return argparse.HelpFormatter(prog, width=HELP_WIDTH)
+
+
 class _Version(argparse.Action):
     """--version, read from the package only when somebody asks."""
 
@@ -89,7 +96,7 @@ def parsed(argv: Sequence[str] | None) -> Arguments:
     """The arguments; exits with 64 and the usage when they are wrong."""
     parser = _Parser(
         prog="circusd", description="Supervise processes; every step is on record.",
-        allow_abbrev=False,
+        allow_abbrev=False, formatter_class=_formatter,
     )  # fmt: skip
     add = parser.add_argument
     add("config", metavar="CONFIG", help="the configuration, *.toml or Circus's *.ini")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from typing import Final, NamedTuple
 
@@ -34,7 +33,7 @@ CLD_DUMPED: Final = 3
 # `peek` falls back to os.waitid and the rusage is empty.
 WAITID: Final = {
     "x86_64": 247, "aarch64": 95, "riscv64": 95, "loongarch64": 95, "ppc64le": 272, "s390x": 281,
-}.get(platform.machine() if os.sysconf("SC_LONG_BIT") == 64 else "")  # fmt: skip
+}.get(os.uname().machine if os.sysconf("SC_LONG_BIT") == 64 else "")  # fmt: skip
 
 RUSAGE_NAMES: Final = ("minflt", "majflt", "inblock", "oublock", "nvcsw", "nivcsw")
 

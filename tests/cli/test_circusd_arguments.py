@@ -236,6 +236,18 @@ def test_what_becomes_the_keeper_has_loaded_the_standard_library_only() -> None:
     assert f"['circus']\n{own}\n" == done.stdout
 
 
+def test_reading_the_arguments_loads_no_compressor() -> None:
+    """
+    argparse asks shutil for the terminal's width, unless it is told; the keeper would keep that.
+    """
+    program = (
+        "import sys; from circus.circusd import parsed; parsed(['c.toml'])\n"
+        "print(sorted({'shutil', 'bz2', 'lzma'} & set(sys.modules)))"
+    )
+    run = [sys.executable, "-c", program]
+    assert "[]\n" == subprocess.run(run, capture_output=True, text=True, check=True).stdout
+
+
 def written(folder: Path, text: str) -> str:
     """A configuration file."""
     path = folder / "circus.toml"
