@@ -125,11 +125,11 @@ def drive(
     if mode == "liveness":
         weather = attr.evolve(weather, edit=0.0)  # A new file would have workers grow old again.
     specs = wishes.specs(chance, ageless=mode == "liveness")
-    world.configure(specs, warmup_delay=WARMUPS[seed % len(WARMUPS)])
+    hardships = Hardship.drawn(world.agenda, patience(steps))
+    world.configure(specs, warmup_delay=hardships.warmup or WARMUPS[seed % len(WARMUPS)])
     world.keeper.kernel.lives.weather = weather.kernel
     world.disk.change_weather(weather.disk)
     invite(world, weather.bus)
-    hardships = Hardship.drawn(world.agenda, patience(steps))
     hardships.befall(world)
     world.agenda.coverage.expect(
         *machine.FAULTS, *sim_clock.FAULTS, *wishes.FAULTS, *sim_bus.FAULTS, *hardship.FAULTS

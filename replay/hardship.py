@@ -37,6 +37,7 @@ STORIES_MAX: Final = 0.05
 OUTAGES_MAX: Final = 0.004
 CROWDS_MAX: Final = 0.02
 SPOILED_MAX: Final = 0.5
+WARMUP_MAX: Final = 1_000_000_000
 CROWD: Final = 2  # so many letters between the hosts
 
 
@@ -53,6 +54,7 @@ class Hardship:
     outages: float = 0.0  # the power fails
     crowds: float = 0.0  # the core dies while several letters are under way
     spoiled: float = 0.0  # of the snapshots: one of their bits is another one
+    warmup: int = 0  # ns between the starts of two watchers, where that is long
 
     @classmethod
     def drawn(cls, agenda: Agenda, often: float) -> Hardship:
@@ -64,7 +66,7 @@ class Hardship:
             relapse=_rate(dice, RELAPSE_MAX), afar=dice.random() < AFAR_SHARE,
             keeper=_rate(dice, KEEPER_MAX) * often, stories=_rate(later, STORIES_MAX),
             outages=_rate(later, OUTAGES_MAX) * often, crowds=_rate(later, CROWDS_MAX) * often,
-            spoiled=_rate(later, SPOILED_MAX),
+            spoiled=_rate(later, SPOILED_MAX), warmup=round(_rate(later, WARMUP_MAX)),
         )  # fmt: skip
 
     def troubles(self) -> Troubles:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from circus.bus.vault import Vault
@@ -75,10 +76,12 @@ def command(world: World, chance: Dice) -> None:
 
 
 def story(world: World, chance: Dice) -> None:
-    """Somebody in a hurry: what meets too seldom by chance, one wish right after the other."""
-    name = _name(chance)
+    """Somebody in a hurry: what meets too seldom by chance, one wish soon after the other."""
+    name, delay = _name(chance), 0
     for verb, properties in chance.choice(STORIES):
-        _ask(world, verb, {} if properties is None else {"name": name, **properties})
+        whole = {} if properties is None else {"name": name, **properties}
+        world.agenda.later(delay, partial(_ask, world, verb, whole))
+        delay += chance.choice(HASTES)
 
 
 def command_in_vain(world: World, chance: Dice) -> None:
@@ -128,6 +131,7 @@ IMPATIENT: Final[Mapping[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "stop": (*REMOVALS, ("set", {"options": {"graceful_timeout": 0}})),
     "kill": (("stop", {}), ("stop", {}), ("restart", {}), ("kill", {"graceful_timeout": 0})),
 }
+HASTES: Final = (0, 0, SECOND // 50, SECOND // 10)
 # About one watcher each; without properties a wish is about all of them.
 STORIES: Final[tuple[tuple[tuple[str, dict[str, Any] | None], ...], ...]] = (
     (("decr", {"nb": 1}),),

@@ -61,7 +61,7 @@ RECORD: Final = (
         "unanswered inputs are given again in the wrong order",
         "        return [waiting[seq] for seq in sorted(waiting)]\n",
         "        return [waiting[seq] for seq in sorted(waiting, reverse=True)]\n",
-        ("I-DET", "I-FOLD"),
+        ("I-FENCE", "I-DET", "I-FOLD"),
     ),
     Mutant(
         "barrier_skipped", RUNTIME,
