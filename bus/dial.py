@@ -5,7 +5,7 @@ Known by:  circus.client, bus.subscribe, bus.subscribe_async.
 Never:     binds, decodes, retries.
 
 The options are those of RELIABILITY.md, 1.5: nothing lingers, a peer that has vanished from a
-network is noticed in 6 s, and a message is queued only to a peer that is there (IMMEDIATE).
+network is noticed in 6 s, and a request is queued only to a peer that is there (IMMEDIATE).
 """
 
 from __future__ import annotations
@@ -103,20 +103,24 @@ def dial_ctl_watched(context: zmq.Context[Any], endpoint: str) -> tuple[Any, Any
 
 
 def dial_events(context: zmq.Context[Any], endpoint: str) -> Any:
-    """A SUB to the event stream, with no subscription yet."""
+    """A SUB to the event stream, with no subscription yet.
+
+    Without IMMEDIATE: it is of no use to who sends nothing, and libzmq 4.3.5 aborts the process if
+    the peer vanishes while a message of several frames is read (ADR-0118).
+    """
     events = context.socket(zmq.SUB)
     events.setsockopt(zmq.RCVHWM, SUBSCRIBER_MESSAGES_MAX)
-    return _dialled(events, endpoint)
+    return _dialled(events, endpoint, immediate=False)
 
 
-def _dialled(dialled: Any, endpoint: str) -> Any:
+def _dialled(dialled: Any, endpoint: str, *, immediate: bool = True) -> Any:
     pause_ms_max = RECONNECT_MS_MAX
     if endpoint.startswith("ipc://"):
         check_path(endpoint.removeprefix("ipc://"))
         pause_ms_max = RECONNECT_IPC_MS_MAX
     for option, value in (
         (zmq.LINGER, 0),
-        (zmq.IMMEDIATE, 1),
+        (zmq.IMMEDIATE, immediate),
         (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
         (zmq.RECONNECT_IVL, RECONNECT_MS),
         (zmq.RECONNECT_IVL_MAX, pause_ms_max),

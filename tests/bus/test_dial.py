@@ -56,3 +56,10 @@ def test_a_client_beats_over_tcp(
     """The same rule at the other end."""
     assert 0 == interval(dial(context, f"ipc://{tmp_path}/s"))
     assert HEARTBEAT_MS == interval(dial(context, "tcp://127.0.0.1:9"))
+
+
+def test_only_who_sends_is_immediate(context: zmq.Context[Any], tmp_path: Path) -> None:
+    """A subscriber that is would be aborted in the middle of a message (ADR-0118)."""
+    for dial, wanted in ((dial_ctl, 1), (dial_events, 0)):
+        with dial(context, f"ipc://{tmp_path}/s") as dialled:
+            assert wanted == dialled.getsockopt(zmq.IMMEDIATE)
