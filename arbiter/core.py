@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from circus.arbiter.differences import difference, is_fixed
-from circus.arbiter.fold import WARMUP, evolve, initial, job_of, removals_of
+from circus.arbiter.fold import BELIEVED, WARMUP, evolve, initial, job_of, removals_of
 from circus.arbiter.refusals import refusal_of
 from circus.arbiter.state import Job, Phase, State
 from circus.bus import commands as c
@@ -22,7 +22,7 @@ from circus.bus.record import Body, Command, Draft, Record
 from circus.bus.spec import from_data
 from circus.bus.values import ARBITER, CLOCK, CORE, EFFECTS_PER_DECISION_MAX, NS_PER_SECOND
 
-__all__ = ["State", "decide", "evolve", "initial", "resume"]
+__all__ = ["BELIEVED", "State", "decide", "evolve", "initial", "resume"]
 
 SECOND_GRACE: Final = 1 * NS_PER_SECOND
 SIGHUP: Final = 1  # numbers of Linux, as `signal.received` has them

@@ -23,6 +23,7 @@ import zmq
 
 from circus.arbiter.gateway import Gateway, Promise, Services
 from circus.arbiter.keeper_watch import KeeperWatch
+from circus.arbiter.memory import Living
 from circus.arbiter.outcomes import Outcomes
 from circus.arbiter.projection import Projection
 from circus.arbiter.queries import Sources
@@ -167,6 +168,11 @@ class Parts:
     found: int = 0  # the newest record of the incarnations before
     complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
 
+    def keep(self) -> None:
+        """Save a snapshot of what this core is."""
+        past = self.runtime.past()
+        self.snapshots.keep(Living(self.ledger.head, past, self.projection, self.outcomes))
+
 
 class Waiter:
     """Waits for any of the engine's doors; says which are ready, by name.
@@ -224,7 +230,7 @@ class Engine:
         self.gateway = Gateway(parts.router, self._services())
         self._waiter = Waiter(parts, self.calls)
         self._quiet_until: Nanoseconds = 0  # nothing but heartbeats and pings is due before
-        self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime)
+        self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime, parts.keep)
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None

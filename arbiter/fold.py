@@ -31,7 +31,7 @@ def initial() -> State:
 
 def evolve(state: State, record: Record) -> State:
     """Fold one own record, in place."""
-    fold = FOLDS.get(type(record.body))
+    fold = BELIEVED.get(type(record.body))
     if fold is not None:
         fold(state, record, record.body)
     return state
@@ -215,7 +215,7 @@ def _armed(state: State, record: Record, body: Any) -> None:
     state.warmup = record.seq
 
 
-FOLDS: Final[Mapping[type[Body], Callable[[State, Record, Any], None]]] = {
+BELIEVED: Final[Mapping[type[Body], Callable[[State, Record, Any], None]]] = {
     e.CommandAccepted: _accepted,
     e.CommandFinished: _finished,
     c.ArbiterStart: _noted,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from circus.arbiter import state as arbiter
-from circus.arbiter.memory import Memory, actor_again
+from circus.arbiter.memory import Living, Memory, actor_again
 from circus.arbiter.outcomes import Outcome
 from circus.arbiter.projection import ProcessView, WatcherView
 from circus.bus.blake import blake2b
@@ -63,13 +63,14 @@ def _code() -> str:
 CODE: Final = _code()
 
 
-def encode(memory: Memory) -> bytes:
+def encode(memory: Memory | Living) -> bytes:
     """The same bytes for equal memories."""
     past = memory.past
+    inboxes = past.unanswered.items()
     whole = {
         "seq": memory.seq,
         "actors": {address: actor.state for address, actor in past.actors.items()},
-        "unanswered": past.unanswered,
+        "unanswered": {address: inbox for address, inbox in sorted(inboxes, key=_address) if inbox},
         "timers": past.timers.kept(),
         "spawns": past.spawns,
         "past": [past.leaving, past.incarnation, past.after, past.boot_id, past.last],
@@ -77,6 +78,10 @@ def encode(memory: Memory) -> bytes:
         "outcomes": memory.outcomes.kept(),
     }
     return pack([OBJECTS.shapes, OBJECTS.encode(whole)])
+
+
+def _address(inbox: tuple[str, object]) -> str:
+    return inbox[0]
 
 
 def decode(body: bytes, chain: bytes) -> Memory:

@@ -64,7 +64,7 @@ class Projection:
         self.sockets: dict[str, str] = {}  # where the keeper listens, by name
         self._by_address: dict[Address, WatcherView] = {}
         self._names: list[str] | None = None
-        self._folds: Mapping[type[Body], Callable[[Record, Any], None]] = {
+        self.folds: Mapping[type[Body], Callable[[Record], None]] = {
             events.CoreStarted: self._core_started,
             events.ScribeStarted: self._scribe_started,
             events.ScribeLost: self._scribe_lost,
@@ -94,13 +94,13 @@ class Projection:
     @property
     def watches(self) -> Collection[type[Body]]:
         """The kinds of records that change anything here."""
-        return self._folds
+        return self.folds
 
     def observe(self, record: Record) -> None:
         """Fold one record."""
-        fold = self._folds.get(type(record.body))
+        fold = self.folds.get(type(record.body))
         if fold is not None:
-            fold(record, record.body)
+            fold(record)
 
     def names(self) -> list[str]:
         """Lower-case names, sorted, as Circus lists them."""
@@ -133,34 +133,46 @@ class Projection:
 
     # --- the daemon and the watchers ----------------------------------------------------------
 
-    def _core_started(self, record: Record, body: events.CoreStarted) -> None:
+    def _core_started(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.CoreStarted), record
         known = self.core
         if known and (known.keeper_pid, known.boot_id) != (body.keeper_pid, body.boot_id):
             self.scribe, self.sockets = 0, {}  # They were another keeper's.
         self.core = body
         self.incarnation = record.incarnation
 
-    def _scribe_started(self, _record: Record, body: events.ScribeStarted) -> None:
+    def _scribe_started(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.ScribeStarted), record
         self.scribe = body.pid
 
-    def _scribe_lost(self, _record: Record, _body: events.ScribeLost) -> None:
+    def _scribe_lost(self, _record: Record) -> None:
         self.scribe = 0
 
-    def _socket_bound(self, _record: Record, body: events.SocketBound) -> None:
+    def _socket_bound(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.SocketBound), record
         self.sockets[body.socket] = body.address
 
-    def _socket_closed(self, _record: Record, body: events.SocketClosed) -> None:
+    def _socket_closed(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.SocketClosed), record
         if self.sockets.get(body.socket) == body.address:
             del self.sockets[body.socket]
 
-    def _added(self, record: Record, body: events.WatcherAdded) -> None:
+    def _added(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.WatcherAdded), record
         spec = from_data(body.spec)
         address = watcher_address(spec.name, record.seq)
         view = WatcherView(spec.name, address, spec, {body.digest: spec})
         self.watchers[spec.name.lower()] = self._by_address[address] = view
         self._names = None
 
-    def _removed(self, _record: Record, body: events.WatcherRemoved) -> None:
+    def _removed(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.WatcherRemoved), record
         view = self._by_address.get(body.address)
         if view is None:
             return
@@ -175,32 +187,40 @@ class Projection:
         if view.removed and not view.processes:
             self._by_address.pop(view.address, None)
 
-    def _updated(self, record: Record, body: events.WatcherUpdated) -> None:
+    def _updated(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.WatcherUpdated), record
         view = self._by_address.get(record.actor)
         if view is not None:
             view.spec = altered(view.spec, **_frozen(body.options))
             # Spawns that name the spec before this one may still be on their way.
             view.specs = {**_newest(view.specs), body.digest: view.spec}
 
-    def _resized(self, record: Record, body: events.WatcherResized) -> None:
+    def _resized(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.WatcherResized), record
         view = self._by_address.get(record.actor)
         if view is not None:
             view.spec = altered(view.spec, numprocesses=body.numprocesses)
 
-    def _status(self, status: str) -> Callable[[Record, Any], None]:
-        def fold(record: Record, _body: Any) -> None:
+    def _status(self, status: str) -> Callable[[Record], None]:
+        def fold(record: Record) -> None:
             view = self._by_address.get(record.actor)
             if view is not None:
                 view.status, view.reason = status, ""
 
         return fold
 
-    def _failed(self, record: Record, body: events.WatcherFailed) -> None:
+    def _failed(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.WatcherFailed), record
         view = self._by_address.get(record.actor)
         if view is not None:
             view.status, view.reason = "failed", body.reason
 
-    def _set_aside(self, record: Record, body: events.InputSetAside) -> None:
+    def _set_aside(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.InputSetAside), record
         view = self._by_address.get(record.actor)
         if view is not None:
             view.status = "failed"
@@ -208,45 +228,50 @@ class Projection:
 
     # --- processes ----------------------------------------------------------------------------
 
-    def _spawn(self, record: Record, _body: commands.ProcessSpawn) -> None:
+    def _spawn(self, record: Record) -> None:
         view = self._by_address.get(record.actor)
         if view is not None and record.slot is not None:
             view.processes[record.seq] = ProcessView(record.seq, record.slot)
             view.waiting.pop(record.slot, None)
 
-    def _spawned(self, record: Record, body: events.ProcessSpawned) -> None:
+    def _spawned(self, record: Record) -> None:
         process = self._process(record)
         if process is not None:
+            body: Any = record.body
             process.pid = body.pid
             process.started_wall = record.at
             if process.phase == "spawning":
                 process.phase = "running"
 
-    def _spawn_failed(self, record: Record, body: events.ProcessSpawnFailed) -> None:
+    def _spawn_failed(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.ProcessSpawnFailed), record
         view = self._by_address.get(record.to or "")
         if view is not None:
             view.spawn_failures += 1
             view.reason = body.reason
-        self._ended(record, body)
+        self._ended(record)
 
-    def _slot_waiting(self, record: Record, body: events.SlotWaiting) -> None:
+    def _slot_waiting(self, record: Record) -> None:
+        body = record.body
+        assert isinstance(body, events.SlotWaiting), record
         view = self._by_address.get(record.actor)
         if view is not None and record.slot is not None:
             view.waiting[record.slot] = body.delay
 
-    def _slot_stopping(self, record: Record, _body: events.SlotStopping) -> None:
+    def _slot_stopping(self, record: Record) -> None:
         view = self._by_address.get(record.actor)
         process = view.processes.get(record.spawn_id or 0) if view is not None else None
         if process is not None:
             process.phase = "stopping"
 
-    def _exited(self, record: Record, _body: events.ProcessExited) -> None:
+    def _exited(self, record: Record) -> None:
         view = self._by_address.get(record.to or "")
         if view is not None and view.processes.pop(record.spawn_id or 0, None) is not None:
             view.deaths += 1
             self._forget(view)
 
-    def _ended(self, record: Record, _body: Any) -> None:
+    def _ended(self, record: Record) -> None:
         view = self._by_address.get(record.to or "")
         if view is not None:
             view.processes.pop(record.spawn_id or 0, None)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from circus.arbiter.memory import Frame, Memory
+from circus.arbiter.memory import Frame, Living, Memory
 from circus.arbiter.memory_codec import CODE, decode, encode
 from circus.bus import snapshots
 from circus.bus.cursor_errors import Damaged, Diverged, Reset, Trimmed
@@ -39,6 +39,14 @@ class Storage(Protocol):
     def first_retained(self) -> int: ...
     def chain8_at(self, seq: int, /) -> bytes | None: ...
     def frames(self, after: int = 0, /) -> Iterable[Frame]: ...
+
+
+class Written(Protocol):
+    """The ledger as it stands."""
+
+    log_id: bytes
+    head: int
+    chain: bytes
 
 
 class Recalled(NamedTuple):
@@ -127,6 +135,16 @@ def make_snapshot(disk: Disk, directory: str, wall: int) -> int:
     snapshots.save(disk, directory, made)
     snapshots.prune(disk, directory)
     return memory.seq
+
+
+def save_living(disk: Disk, directory: str, living: Living, ledger: Written, wall: int) -> None:
+    """What a living core is, as a snapshot of its ledger's end; OSError if that cannot be."""
+    assert living.seq == ledger.head, "all that is known is on record"
+    body = encode(living)
+    snapshots.save(
+        disk, directory, Snapshot(ledger.log_id, ledger.head, ledger.chain, wall, CODE, body)
+    )
+    snapshots.prune(disk, directory)
 
 
 def _newest_memory(disk: Disk, directory: str) -> tuple[Memory, bytes]:

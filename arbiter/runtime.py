@@ -7,6 +7,7 @@ Never:     polls, sleeps, opens anything: `pump` makes true what can be made tru
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
@@ -22,7 +23,7 @@ from circus.bus.outside import Hands, Outside
 from circus.bus.past import OF_THE_KEEPER, Past, Spawns
 from circus.bus.record import Command, Decision, Draft, Record
 from circus.bus.routing import ACTORS, WORLD, addressee
-from circus.bus.shapes import keyed
+from circus.bus.shapes import altered, keyed
 from circus.bus.switchboard import Exchange, Log, OnStamped, Publisher, Switchboard
 from circus.bus.transport import Wire
 from circus.bus.values import ARBITER, CORE, Moment, Nanoseconds
@@ -124,6 +125,7 @@ class Runtime:
         self.switchboard.watch(past.spawns.fold, OF_THE_KEEPER)
         self.switchboard.watch(self._leave, (events.ArbiterStopped,))
         self.switchboard.watch(self._restart, (events.CoreRestarting,))
+        self.switchboard.watch(self._begun, (events.CoreStarted,))
         self.restarting: Record | None = None  # what this incarnation ends for
         # It is addressed to the arbiter; what the removed one has armed is over, as in recovery.
         self.switchboard.watch(past.timers.fold, (events.WatcherRemoved,))
@@ -186,6 +188,18 @@ class Runtime:
     def spawns(self) -> Spawns:
         """What runs, as far as the record goes."""
         return self._past.spawns
+
+    def past(self) -> Past:
+        """What a fold of the ledger would find now, but for inputs that were answered by nothing.
+
+        Only at rest, as `pump` leaves it: what is on its way between two actors is not in it.
+        """
+        actors = self.host.actors
+        inboxes = {address: deque(actor.inbox) for address, actor in actors.items() if actor.inbox}
+        return altered(
+            self._past, actors=dict(actors), unanswered=inboxes,
+            incarnation=self.switchboard.incarnation, last=self.switchboard.last or self._past.last,
+        )  # fmt: skip
 
     def command(self, address: str, body: Command) -> None:
         """A command of the composition root to one actor."""
@@ -258,6 +272,12 @@ class Runtime:
 
     def _report(self, drafts: Sequence[Draft]) -> None:
         self.outside.report(drafts)
+
+    def _begun(self, record: Record) -> None:
+        assert isinstance(record.body, events.CoreStarted), record
+        if record.body.boot_id != self._past.boot_id:
+            self._past.spawns.begin_boot()
+        self._past.boot_id = record.body.boot_id
 
     def _leave(self, _record: Record) -> None:
         held, self._held = self._held, None

@@ -1,4 +1,4 @@
-"""Room: arbiter -- makes one snapshot of a ledger, as a process of its own, and ends.
+"""Room: arbiter -- makes one snapshot of a ledger and what indexes it lacks, and ends.
 
 Knows:     arbiter.recovery.
 Known by:  arbiter.snapshotting, which starts it beside a living core.
@@ -10,6 +10,7 @@ what has rotted since it was written is found here, and the next start says so.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from circus.arbiter.recovery import make_snapshot
 from circus.bus.clock import SystemClock
 from circus.bus.cursor_errors import CursorError
 from circus.bus.disk import RealDisk
+from circus.bus.index import make_missing
 from circus.bus.past import Unfoldable
 from circus.process import linux
 
@@ -39,8 +41,10 @@ def main(argv: Sequence[str]) -> int:
     if os.getppid() != int(parent):
         return os.EX_OK  # It has ended meanwhile, and the next one asks when it wants one.
     os.nice(NICENESS)
+    gc.disable()  # what a fold makes dies by its reference counts, or stays
     try:
         make_snapshot(RealDisk(), directory, SystemClock().now().wall)
+        make_missing(RealDisk(), directory)
     except (OSError, CursorError, Unfoldable) as error:
         sys.stderr.write(f"{COMM}: cannot make a snapshot of {directory}: {error}\n")
         return os.EX_IOERR

@@ -16,7 +16,8 @@ import signal
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from circus.arbiter.recovery import make_snapshot
+from circus.arbiter.memory import Living
+from circus.arbiter.recovery import make_snapshot, save_living
 from circus.bus.clock import SystemClock
 from circus.bus.cursor_errors import CursorError
 from circus.bus.disk import RealDisk
@@ -34,7 +35,9 @@ WORTH_AN_END: Final = 1_000
 class Written(Protocol):
     """The ledger: where it stands, and a way to begin a new segment."""
 
+    log_id: bytes
     head: int
+    chain: bytes
 
     def cut(self, now: Moment, /) -> None: ...
 
@@ -98,6 +101,12 @@ class Snapshotting:
         if code == os.EX_OK:
             self._taken = self._head
         self._not_before = max(self._not_before, boot + REST_FACTOR * (boot - self._begun))
+
+    def keep(self, living: Living) -> None:
+        """Save what this very core is, where the ledger alone would not say it: behind a gap."""
+        wall = SystemClock().now().wall
+        save_living(RealDisk(), self._directory, living, self._ledger, wall)
+        self._taken = living.seq
 
     def finish(self) -> None:
         """At a clean stop: the last one, here and now, if the next start would feel it."""

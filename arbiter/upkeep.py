@@ -7,6 +7,8 @@ Never:     waits for a disk; stops supervision because a disk is full (ADR-0011)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from circus.arbiter.runtime import Runtime
 from circus.bus import events
 from circus.bus.ledger import RETRY_NS, Ledger
@@ -18,9 +20,12 @@ from circus.bus.values import Moment, Nanoseconds
 class Upkeep:
     """Owned by a loop, which asks after every wake-up."""
 
-    __slots__ = ("_ledger", "_runtime", "_syncer", "retry_due")
+    __slots__ = ("_keep", "_ledger", "_runtime", "_syncer", "retry_due")
 
-    def __init__(self, ledger: Ledger, syncer: Syncing, runtime: Runtime) -> None:
+    def __init__(
+        self, ledger: Ledger, syncer: Syncing, runtime: Runtime, keep: Callable[[], None]
+    ) -> None:
+        self._keep = keep  # saves a snapshot of this core
         self._ledger = ledger
         self._syncer = syncer
         self._runtime = runtime
@@ -52,7 +57,17 @@ class Upkeep:
             return False
         self.retry_due = 0
         self._tell(events.LogGap(*gap))
+        if gap.lost_to:
+            self._bridge(now)
         return True
+
+    def _bridge(self, now: Moment) -> None:
+        """No later core can fold over the gap: it begins with what this one knows."""
+        try:
+            if self._ledger.sync(now):
+                self._keep()
+        except OSError:
+            return  # It begins with the configuration, and with what the keeper holds.
 
     def _make_room(self) -> bool:
         """A full disk: history gives way before the present does. It is told once that can be."""

@@ -25,6 +25,7 @@ OUTSIDE_BYTES_MAX: Final = 256 * 1024
 OUTSIDE_ARRAY_MAX: Final = 4096
 OUTSIDE_MAP_MAX: Final = 256
 OUTSIDE_DEPTH_MAX: Final = 8
+LEDGER_BYTES_MAX: Final = 32 * 1024 * 1024  # twice the longest payload
 INTEGER_MAX: Final = 2**64 - 1
 INTEGER_MIN: Final = -(2**63)
 
@@ -73,6 +74,20 @@ def encode_records(records: Iterable[Record]) -> bytes:
     All of them in one call: ten packed one by one and joined cost half as much again.
     """
     return pack([record_map(record) for record in records])
+
+
+def decoder() -> Callable[[bytes], Any]:
+    """Like `from_ledger`, for many payloads one after another: each in half the time."""
+    unpacker = msgpack.Unpacker(
+        raw=False, strict_map_key=False, use_list=False, max_buffer_size=LEDGER_BYTES_MAX
+    )
+    feed, unpack = unpacker.feed, unpacker.unpack
+
+    def decode(payload: bytes) -> Any:
+        feed(payload)
+        return unpack()
+
+    return decode
 
 
 class Stamp:
@@ -191,7 +206,7 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 __all__ = [
-    "ENVELOPE_KEYS", "Stamp", "Unintelligible", "body_of", "encode_records",
+    "ENVELOPE_KEYS", "Stamp", "Unintelligible", "body_of", "decoder", "encode_records",
     "from_ledger", "from_outside", "pack", "packing", "record_map", "record_of", "records_of",
     "stamped",
 ]  # fmt: skip

@@ -12,9 +12,11 @@ from typing import Final, NamedTuple
 
 from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.disk import Disk, append_whole, read_whole
+from circus.bus.index import index_name, seek
 from circus.bus.places import (
     INDEX_STEP_BYTES,
     Segment,
+    contiguous,
     frame_with,
     last_whole,
     segment_of,
@@ -29,8 +31,7 @@ from circus.bus.segments import (
     SegmentHeader,
     decode_header,
     encode_header,
-    hop,
-    scan,
+    scan_again,
     scan_segment,
     segment_name,
 )
@@ -127,6 +128,15 @@ class Files:
         finally:
             self.disk.close(handle)
 
+    def drop_oldest(self) -> None:
+        """Take away the oldest segment, and then its index."""
+        oldest = self.segments[0]
+        self.disk.unlink(self.path(oldest))
+        del self.segments[0]
+        name = index_name(oldest.first_seq)
+        if name in self.disk.list_dir(self.directory):
+            self.disk.unlink(f"{self.directory}/{name}")
+
     def make_void(self, batches: Sequence[Batch]) -> None:
         """What these say does not count in the newest file any more."""
         start, chain = batches[0].first_seq, batches[0].chain_before
@@ -218,33 +228,44 @@ def items(files: Files, log_id: bytes, after: int) -> Iterator[Item]:
         until = segments[at + 1].first_seq if at + 1 < len(segments) else segment.next_seq
         if until <= after + 1 and at + 1 < len(segments):
             continue
-        if segment.surveyed and not segment.holes and segment.first_seq <= after < segment.next_seq:
-            yield from _from_within(files, segment, after, until)
-            chain = segment.chain
-            continue
-        raw = read_whole(files.disk, files.path(segment))
-        expected = SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START)
-        again = Segment(segment.first_seq, segment.previous_chain, CHAIN_START, segment.first_seq)
-        for item in scan_segment(raw, expected, chain=chain, until=until):
-            again.note(item)
+        if segment.surveyed and not segment.holes:
+            found = _again(files, segment, chain, (after, until))
+        else:
+            found = _at_first(files, SegmentHeader(log_id, segment.first_seq, 0, CHAIN_START),
+                              segment, (chain, until))  # fmt: skip
+        for item in found:
+            chain = None if isinstance(item, Hole) else item.chain
             if isinstance(item, Hole) or item.last_seq > after:
                 yield item
-        chain = None if again.holes else again.chain
-        if not segment.surveyed:
-            _learn(segment, again)
 
 
-def _from_within(files: Files, segment: Segment, after: int, until: int) -> Iterator[Item]:
-    """The same of a segment that has been verified: from the mark before `after` on."""
-    start = segment.before(after + 1)
+def _at_first(
+    files: Files, expected: SegmentHeader, segment: Segment, known: tuple[bytes | None, int]
+) -> Iterator[Item]:
+    """All of a segment; what it is, is known from then on."""
+    chain, until = known
+    raw = read_whole(files.disk, files.path(segment))
+    again = Segment(segment.first_seq, segment.previous_chain, CHAIN_START, segment.first_seq)
+    for item in scan_segment(raw, expected, chain=chain, until=until):
+        again.note(item)
+        yield item
+    if not segment.surveyed:
+        _learn(segment, again)
+
+
+def _again(
+    files: Files, segment: Segment, chain: bytes | None, wanted: tuple[int, int]
+) -> Iterator[Item]:
+    """The same of a segment whose chain has been verified: from the mark before `after` on."""
+    after, until = wanted
+    if chain is not None and chain != segment.previous_chain:
+        yield Hole(0, HEADER_BYTES, segment.first_seq, segment.first_seq - 1)
+    seq, start = segment.before(after + 1)
     raw = files.read(segment, start, segment.end - start)
-    first = hop(raw, 0)
-    if first is None:
-        return
-    for item in scan(raw, 0, seq=first[0], chain=None, until=until):
+    for item in scan_again(raw, seq=seq, until=until):
         if isinstance(item, Hole):
             yield item._replace(offset=start + item.offset, resume=start + item.resume)
-        elif item.last_seq > after:
+        else:
             yield item
 
 
@@ -258,16 +279,14 @@ def _locate(
     segment = segment_of(segments, seq)
     if segment is None:
         return None
-    _survey(files, log_id, segment)
-    hole = segment.hole_with(seq)
-    if hole is not None:
-        raise Damaged(segment.name, hole.offset, hole.lost_from, hole.lost_to)
-    if seq >= segment.next_seq:
-        if segment is segments[-1]:
-            return None
-        following = segments[segments.index(segment) + 1]
-        raise Damaged(segment.name, segment.end, segment.next_seq, following.first_seq - 1)
-    start = segment.before(seq)
+    if not segment.surveyed:
+        found = _by_index(files, log_id, segment, (seq, bytes_wanted))
+        if found is not None:
+            return found
+        _survey(files, log_id, segment)
+    if _is_behind(segments, segment, seq):
+        return None
+    _, start = segment.before(seq)
     rest = segment.limit(start) - start
     chunk = files.read(segment, start, min(rest, bytes_wanted + 2 * INDEX_STEP_BYTES))
     frame = frame_with(chunk, seq)
@@ -279,11 +298,42 @@ def _locate(
     return segment, start, chunk, frame
 
 
+def _is_behind(segments: list[Segment], segment: Segment, seq: int) -> bool:
+    """Whether the ledger ends before `seq`; Damaged if it is lost."""
+    hole = segment.hole_with(seq)
+    if hole is not None:
+        raise Damaged(segment.name, hole.offset, hole.lost_from, hole.lost_to)
+    if seq < segment.next_seq:
+        return False
+    if segment is segments[-1]:
+        return True
+    following = segments[segments.index(segment) + 1]
+    raise Damaged(segment.name, segment.end, segment.next_seq, following.first_seq - 1)
+
+
+def _by_index(
+    files: Files, log_id: bytes, segment: Segment, wanted: tuple[int, int]
+) -> tuple[Segment, int, bytes, Frame] | None:
+    """The same of a sealed segment that was not read yet, by the index beside it. None: it has
+    none, or not all of this is as it should be, and the whole segment tells what is wrong."""
+    seq, size = wanted
+    entry = seek(files.disk, files.directory, log_id, (segment.first_seq, seq))
+    if entry is None:
+        return None
+    raw = files.read(segment, entry.offset, size + 2 * INDEX_STEP_BYTES)
+    chunk = raw[: contiguous(raw, entry.seq, _successor(files, segment))]
+    frame = frame_with(chunk, seq)
+    return None if frame is None else (segment, entry.offset, chunk, frame)
+
+
+def _successor(files: Files, segment: Segment) -> int:
+    """Where a sealed segment ends."""
+    return files.segments[files.segments.index(segment) + 1].first_seq
+
+
 def _survey(files: Files, log_id: bytes, segment: Segment) -> None:
-    """Index a sealed segment that recovery did not have to read, at its first use."""
-    if not segment.surveyed:
-        until = files.segments[files.segments.index(segment) + 1].first_seq
-        _read_through(files, log_id, segment, until)
+    """Read a sealed segment that recovery did not have to read, and no index tells of."""
+    _read_through(files, log_id, segment, _successor(files, segment))
 
 
 def drop_newest(files: Files, log_id: bytes) -> None:

@@ -11,12 +11,13 @@ not answered are those routed to it after the highest cause of its frames, in or
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from circus.bus import commands, events
 from circus.bus.machine import Actor
-from circus.bus.record import Record
+from circus.bus.record import Body, Record
 from circus.bus.routing import addressee
 from circus.bus.shapes import entity, field
 from circus.bus.timers import OF_TIMERS, Timers
@@ -34,20 +35,10 @@ class Unfoldable(RuntimeError):
         )
 
 
-_SPAWN_OUTCOMES = (
-    events.ProcessSpawned, events.ProcessSpawnFailed, events.ProcessNeverRun,
-)  # fmt: skip
-
-
-# What a life consists of on record, from the request to the reap; and the ends of cores.
-OF_THE_KEEPER: Final = (
-    commands.ProcessSpawn, commands.ProcessSignal, *_SPAWN_OUTCOMES, events.ProcessSignalled,
-    events.ProcessExited, events.ProcessReaped, events.ProcessLost, events.CoreLost,
-    events.ProcessAdopted, events.KeeperLost, events.ReaperReconciled,
-)  # fmt: skip
 # A fold over a long ledger asks these of every record: one look at its kind says who cares.
-_OF_THE_KEEPER: Final = frozenset(OF_THE_KEEPER)
-_OF_THE_CORE: Final = frozenset((events.CoreStarted, events.ArbiterStopped, events.CoreStopped))
+OF_THE_CORE: Final = frozenset(
+    (events.CoreStarted, events.ArbiterStopped, events.ArbiterConfigured, events.CoreStopped)
+)
 
 
 @entity
@@ -79,38 +70,90 @@ class Spawns:
 
     def fold(self, record: Record) -> None:
         """Believe one record; those that are not about processes change nothing."""
-        body = record.body
-        if isinstance(body, commands.ProcessSpawn):
-            self.undecided[record.seq] = record
-        elif isinstance(body, commands.ProcessSignal):
-            self.signals[record.seq] = record
-        elif isinstance(body, events.ProcessSignalled):
-            self.signals.pop(body.signal, None)
-        elif isinstance(body, events.CoreLost):
-            self.lost_until = max(self.lost_until, body.observed)
-        elif isinstance(body, events.KeeperLost):
-            self.bereft = True
-            self.adopted.clear()
-        elif isinstance(body, events.ReaperReconciled):
-            self.reconciled, self.bereft = record.boot, False
-        elif record.spawn_id is not None:
-            self._fold_fact(record.spawn_id, record, body)
+        fold = _FOLDS.get(type(record.body))
+        if fold is not None:
+            fold(self, record)
 
-    def _fold_fact(self, spawn_id: int, record: Record, body: object) -> None:
-        if isinstance(body, _SPAWN_OUTCOMES):
-            self.undecided.pop(spawn_id, None)
-            if isinstance(body, events.ProcessSpawned):
-                self.alive[spawn_id] = record
-        elif isinstance(body, events.ProcessExited):
-            # Behind a hole in the ledger there are ends of processes that it has forgotten.
-            if spawn_id in self.alive:
-                self.exited.add(spawn_id)
-        elif isinstance(body, events.ProcessAdopted):
-            self.adopted.add(spawn_id)
-        elif isinstance(body, events.ProcessReaped | events.ProcessLost):
-            self.alive.pop(spawn_id, None)
-            self.exited.discard(spawn_id)
-            self.adopted.discard(spawn_id)
+    def begin_boot(self) -> None:
+        """Times of another boot mean nothing in this one."""
+        self.lost_until = self.reconciled = 0
+
+    def folds(self) -> dict[type[Body], Callable[[Record], None]]:
+        """The same by kind, for those who know it already."""
+        return {kind: partial(fold, self) for kind, fold in _FOLDS.items()}
+
+
+def _asked(spawns: Spawns, record: Record) -> None:
+    spawns.undecided[record.seq] = record
+
+
+def _signal_asked(spawns: Spawns, record: Record) -> None:
+    spawns.signals[record.seq] = record
+
+
+def _signalled(spawns: Spawns, record: Record) -> None:
+    assert isinstance(record.body, events.ProcessSignalled), record
+    spawns.signals.pop(record.body.signal, None)
+
+
+def _spawned(spawns: Spawns, record: Record) -> None:
+    if record.spawn_id is not None:
+        spawns.undecided.pop(record.spawn_id, None)
+        spawns.alive[record.spawn_id] = record
+
+
+def _not_spawned(spawns: Spawns, record: Record) -> None:
+    spawns.undecided.pop(record.spawn_id or 0, None)
+
+
+def _exited(spawns: Spawns, record: Record) -> None:
+    # Behind a hole in the ledger there are ends of processes that it has forgotten.
+    if record.spawn_id in spawns.alive:
+        spawns.exited.add(record.spawn_id)
+
+
+def _gone(spawns: Spawns, record: Record) -> None:
+    spawns.alive.pop(record.spawn_id or 0, None)
+    spawns.exited.discard(record.spawn_id or 0)
+    spawns.adopted.discard(record.spawn_id or 0)
+
+
+def _core_lost(spawns: Spawns, record: Record) -> None:
+    assert isinstance(record.body, events.CoreLost), record
+    spawns.lost_until = max(spawns.lost_until, record.body.observed)
+
+
+def _keeper_lost(spawns: Spawns, record: Record) -> None:
+    spawns.bereft = True
+    spawns.adopted.clear()
+
+
+def _reconciled(spawns: Spawns, record: Record) -> None:
+    spawns.reconciled, spawns.bereft = record.boot, False
+
+
+def _adopted(spawns: Spawns, record: Record) -> None:
+    if record.spawn_id is not None:
+        spawns.adopted.add(record.spawn_id)
+
+
+_FOLDS: Final[Mapping[type[Body], Callable[[Spawns, Record], None]]] = {
+    commands.ProcessSpawn: _asked,
+    commands.ProcessSignal: _signal_asked,
+    events.ProcessSignalled: _signalled,
+    events.ProcessSpawned: _spawned,
+    events.ProcessSpawnFailed: _not_spawned,
+    events.ProcessNeverRun: _not_spawned,
+    events.ProcessExited: _exited,
+    events.ProcessReaped: _gone,
+    events.ProcessLost: _gone,
+    events.CoreLost: _core_lost,
+    events.ProcessAdopted: _adopted,
+    events.KeeperLost: _keeper_lost,
+    events.ReaperReconciled: _reconciled,
+}
+# What a life consists of on record, from the request to the reap; and the ends of cores.
+OF_THE_KEEPER: Final = tuple(_FOLDS)
 
 
 @entity
@@ -126,6 +169,13 @@ class Past:
     after: int = 0  # what was said before is not believed: the ledger has a hole there
     boot_id: str = ""
     last: Record | None = None
+
+    def mail(self, address: Address, record: Record) -> None:
+        """Into the inbox of an actor."""
+        inbox = self.unanswered.get(address)
+        if inbox is None:
+            inbox = self.unanswered[address] = deque()
+        inbox.append(record)
 
     def inputs(self) -> list[Record]:
         """Every record that its addressee has not answered, in ledger order."""
@@ -155,13 +205,13 @@ class Fold:
     def _fold(self, record: Record) -> None:
         found = self.found
         kind = type(record.body)
-        if kind in _OF_THE_CORE:
-            self._turn_over(record, record.body)
+        if kind in OF_THE_CORE:
+            self.turn_over(record, record.body)
         found.last = record
         found.incarnation = record.incarnation
         if kind in OF_TIMERS:
             found.timers.fold(record)
-        if kind in _OF_THE_KEEPER:
+        if kind in _FOLDS:
             found.spawns.fold(record)
         actor = found.actors.get(record.actor)
         if actor is not None:
@@ -169,9 +219,9 @@ class Fold:
             inbox = found.unanswered.get(record.actor)
             while inbox and inbox[0].seq <= record.cause:
                 inbox.popleft()
-        self._route(record, record.body)
+        self.route(record, record.body)
 
-    def _turn_over(self, record: Record, body: object) -> None:
+    def turn_over(self, record: Record, body: object) -> None:
         """A core begins or ends."""
         found = self.found
         if isinstance(body, events.CoreStarted):
@@ -179,12 +229,13 @@ class Fold:
                 # Due times are boot times, and those of another boot mean nothing in this one.
                 found.timers.rebase(found.last.boot, record.boot)
             if body.boot_id != found.boot_id:
-                found.spawns.lost_until = found.spawns.reconciled = 0
+                found.spawns.begin_boot()
             found.boot_id = body.boot_id
         else:
             found.leaving = isinstance(body, events.ArbiterStopped)
 
-    def _route(self, record: Record, body: object) -> None:
+    def route(self, record: Record, body: object) -> None:
+        """A birth, an end, or mail for the one whom it concerns."""
         found = self.found
         if isinstance(body, events.WatcherAdded):
             newborn = self._birth(record)
@@ -195,4 +246,4 @@ class Fold:
         else:
             address = addressee(record)
             if address is not None and address in found.actors:
-                found.unanswered.setdefault(address, deque()).append(record)
+                found.mail(address, record)

@@ -1,8 +1,8 @@
-"""Room: bus -- where in which segment a sequence number stands: the ledger's sparse index.
+"""Room: bus -- where in which segment a sequence number stands: what a writer knows of its files.
 
 Knows:     bus.segments.
 Known by:  ledger, recovery.
-Never:     opens a file; is written to disk (it is rebuilt by the scan that verifies).
+Never:     opens a file; is written to disk (bus.index is what other processes seek by).
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ class Segment:
             self.end, self.next_seq = max(item.resume, HEADER_BYTES), item.lost_to + 1
             self._mark(item.lost_to + 1, self.end)
         else:
-            self.extend(item.first_seq, item.offset, item.end, item.last_seq + 1)
-            self.chain = item.chain
+            offset = item.offset
+            if not self.offsets or offset - self.offsets[-1] >= INDEX_STEP_BYTES:
+                self._mark(item.first_seq, offset)
+            self.end, self.next_seq, self.chain = item.end, item.last_seq + 1, item.chain
 
     def extend(self, seq: int, offset: int, end: int, next_seq: int) -> None:
         """Frames from `seq` on stand from `offset` to `end`."""
@@ -56,10 +58,10 @@ class Segment:
         self.seqs.append(seq)
         self.offsets.append(offset)
 
-    def before(self, seq: int) -> int:
-        """An offset where a frame begins, at or before the one that holds `seq`."""
+    def before(self, seq: int) -> tuple[int, int]:
+        """A frame at or before the one that holds `seq`: its first seq, and where it begins."""
         at = bisect_right(self.seqs, seq) - 1
-        return self.offsets[at] if at >= 0 else HEADER_BYTES
+        return (self.seqs[at], self.offsets[at]) if at >= 0 else (self.first_seq, HEADER_BYTES)
 
     def last_mark_within(self, low: int, high: int) -> int:
         """The last indexed frame start in low..high, or `low`."""
@@ -111,6 +113,18 @@ def frame_with(raw: bytes, seq: int) -> Frame | None:
             return intact(raw, offset) if first_seq <= seq else None
         offset = end
     return None
+
+
+def contiguous(raw: bytes, seq: int, until: int) -> int:
+    """How far the frames from the start of `raw` follow one another from `seq` on, by hopping;
+    those from `until` on are a later segment's."""
+    offset = 0
+    while (found := hop(raw, offset)) is not None:
+        first_seq, next_seq, end = found
+        if first_seq != seq or next_seq > until or end > len(raw):
+            break
+        seq, offset = next_seq, end
+    return offset
 
 
 def last_whole(raw: bytes, offset: int, bytes_max: int) -> Frame | None:

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from circus.bus.cursor_errors import Damaged, Diverged, Reset, Trimmed
 from circus.bus.disk import Disk, RealDisk
+from circus.bus.index import seek
 from circus.bus.segments import (
     CHAIN_START,
     HEADER_BYTES,
@@ -89,16 +90,18 @@ class LedgerReader:
     def _look(self, current: int, successor: int | None) -> Iterator[Frame]:
         """What is new in one segment."""
         if current != self._segment:
-            self._segment, self._offset, self._next = current, 0, current
+            self._enter(current, sealed=successor is not None)
         header, raw = self._read(segment_name(current))
         self._check_identity(header)
+        follows = self._next == self._seq + 1 and len(self._chain) > CHAIN8_BYTES
+        known = self._chain if follows else None
         if self._offset == 0:
             if header is None and successor is None and len(raw) < HEADER_BYTES:
                 return  # Just being made.
             self._check_start(header, current)
-            items = self._from_start(raw, current, successor)
+            items = self._from_start(raw, current, successor, known)
         else:
-            items = scan(raw, 0, seq=self._next, chain=self._chain or None, until=successor)
+            items = scan(raw, 0, seq=self._next, chain=known, until=successor)
         base = self._offset
         for item in items:
             if isinstance(item, Hole):
@@ -106,15 +109,23 @@ class LedgerReader:
             elif self._passes(item, base):
                 yield item
 
-    def _from_start(self, raw: bytes, current: int, successor: int | None) -> Iterator[Item]:
+    def _enter(self, current: int, *, sealed: bool) -> None:
+        """Begin with its header; far behind that by its index, if there is one that is right."""
+        self._segment, self._offset, self._next = current, 0, current
+        if sealed and self._seq > current:
+            entry = seek(self._disk, self._directory, self.log_id, (current, self._seq))
+            if entry is not None:
+                self._offset, self._next = entry.offset, entry.seq
+
+    def _from_start(
+        self, raw: bytes, current: int, successor: int | None, known: bytes | None
+    ) -> Iterator[Item]:
         """The first look at a segment. What lies before the cursor is passed by, not verified."""
         offset, seq = hop_to(raw, HEADER_BYTES, first_seq=current, seq=self._seq)
         if seq > current:
             return scan(raw, offset, seq=seq, chain=None, until=successor)
         expected = SegmentHeader(self.log_id, current, 0, CHAIN_START)
-        is_known = self._seq == current - 1 and len(self._chain) > CHAIN8_BYTES
-        chain = self._chain if is_known else None
-        return scan_segment(raw, expected, chain=chain, until=successor)
+        return scan_segment(raw, expected, chain=known, until=successor)
 
     def _read(self, name: str) -> tuple[SegmentHeader | None, bytes]:
         handle = self._disk.open_to_read(f"{self._directory}/{name}")
@@ -132,12 +143,11 @@ class LedgerReader:
             return
         if not self.log_id:
             self.log_id = header.log_id
-        elif header.log_id != self.log_id and self._segment == self._oldest():
-            raise Reset(header.log_id)
-
-    def _oldest(self) -> int:
-        """A foreign oldest segment is another ledger; a foreign one among ours is damage."""
-        return segment_numbers(self._disk.list_dir(self._directory))[0]
+        elif header.log_id != self.log_id:
+            oldest = segment_numbers(self._disk.list_dir(self._directory))[0]
+            # A foreign oldest segment is another ledger; a foreign one among ours is damage.
+            if self._segment == oldest:
+                raise Reset(header.log_id)
 
     def _check_start(self, header: SegmentHeader | None, current: int) -> None:
         """A cursor at the end of the segment before is compared with this one's header."""

@@ -39,6 +39,17 @@ def addressee(record: Record) -> Address | None:
     return None if to in VOICES else to
 
 
+def route_of(kind: type[Body]) -> Callable[[Record], Address | None] | None:
+    """How `addressee` finds it for records of this kind; None: nobody gets them."""
+    route = _NOT_IN_TO.get(kind, in_to)
+    return None if route is _nobody else route
+
+
+def in_to(record: Record) -> Address | None:
+    """Most records name their addressee."""
+    return None if record.to in VOICES else record.to
+
+
 def home(address: Address) -> str:
     """The host on which an actor lives."""
     return WORLD if address in _OF_THE_WORLD else ACTORS

@@ -40,6 +40,8 @@ _HEADER: Final = Struct("<8sHHI16sQq16s")
 _FRAME: Final = Struct("<4sIIHHQ16s")
 _FRAME_START: Final = Struct("<4sII")
 _SEALED: Final = Struct("<HHQ")
+SEALED_AT: Final = _FRAME_START.size  # what the crc is of, up to the end of the payload
+CHAIN_AT: Final = SEALED_AT + _SEALED.size
 _PADDING: Final = tuple(bytes(n) for n in range(8))
 assert _HEADER.size == HEADER_BYTES
 assert _FRAME.size == FRAME_HEADER_BYTES
@@ -178,11 +180,12 @@ def intact(raw: bytes, offset: int) -> Frame | None:
     end = body + length
     if magic != FRAME_MAGIC or not 0 < length <= PAYLOAD_BYTES_MAX or flags or not count:
         return None
+    sealed = raw[offset + SEALED_AT : end]
     padding = -length & 7
-    if raw[end : end + padding] != _PADDING[padding] or crc32(raw[offset + 12 : end]) != crc:
+    if crc32(sealed) != crc or raw[end : end + padding] != _PADDING[padding]:
         return None
-    last_seq = first_seq + count - 1
-    return Frame(first_seq, last_seq, raw[body:end], chain, offset, end + padding)
+    payload = sealed[FRAME_HEADER_BYTES - SEALED_AT :]
+    return Frame(first_seq, first_seq + count - 1, payload, chain, offset, end + padding)
 
 
 def frame_at(raw: bytes, offset: int, seq: int, chain: bytes | None) -> Frame | None:
@@ -191,7 +194,7 @@ def frame_at(raw: bytes, offset: int, seq: int, chain: bytes | None) -> Frame | 
     if frame is None or frame.first_seq != seq:
         return None
     if chain is not None:
-        sealed = chain + raw[offset + 12 : offset + 24] + frame.payload
+        sealed = chain + raw[offset + SEALED_AT : offset + CHAIN_AT] + frame.payload
         if blake2b(sealed, digest_size=CHAIN_BYTES).digest() != frame.chain:
             return None
     return frame
@@ -232,6 +235,19 @@ def scan(
         seq, chain, offset = frame.last_seq + 1, frame.chain, frame.end
     if until is not None and seq < until:
         yield Hole(offset, len(raw), seq, until - 1)
+
+
+def scan_again(raw: bytes, *, seq: int, until: int) -> Iterator[Item]:
+    """As `scan`, of bytes whose chain this process has verified: the crc says that they are the
+    same still."""
+    offset = 0
+    while seq < until:
+        frame = intact(raw, offset)
+        if frame is None or frame.first_seq != seq:
+            yield from scan(raw, offset, seq=seq, chain=None, until=until)
+            return
+        yield frame
+        seq, offset = frame.last_seq + 1, frame.end
 
 
 def scan_segment(

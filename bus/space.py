@@ -98,8 +98,7 @@ class Space:
         files = self._files
         try:
             while len(files.segments) > 1 and files.segments[1].first_seq <= surplus.first_seq:
-                files.disk.unlink(files.path(files.segments[0]))
-                del files.segments[0]
+                files.drop_oldest()
             files.disk.sync_dir(files.directory)
         except OSError:
             self._looked = len(files.segments)  # A name that stays is history that is kept longer.

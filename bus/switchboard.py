@@ -61,6 +61,7 @@ class Switchboard:
         self, log: Log, clock: Clock, incarnation: int, *, exchange: Exchange, publisher: Publisher
     ) -> None:
         self.incarnation = incarnation
+        self.last: Record | None = None  # of this incarnation
         self.observers: list[Observer] = []
         self._watching: dict[type[Body], list[Callable[[Record], None]]] = {}
         self._log = log
@@ -105,6 +106,7 @@ class Switchboard:
             batch.take(decision, sender)
         chains = self._log.append(batch.frames, now)
         assert self._log.head == batch.seq - 1, (self._log.head, batch.seq)
+        self.last = batch.records[-1]
         self._tell(batch)
         self._publisher.publish(batch.frames, chains, first_seq)
         return True

@@ -17,7 +17,7 @@ from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import OPTIONS, Change
 from circus.watcher import lives
 from circus.watcher.asides import begin_aside, carry_on_asides
-from circus.watcher.fold import ASIDES, NOTES, OVERTAKES, WARMUP, born, evolve
+from circus.watcher.fold import ASIDES, BELIEVED, NOTES, OVERTAKES, WARMUP, born, evolve
 from circus.watcher.operations import (
     OVERTAKEN,
     RESIZES,
@@ -30,7 +30,7 @@ from circus.watcher.operations import (
 from circus.watcher.plan import Plan
 from circus.watcher.state import Operation, Phase, Slot, SlotPhase, State
 
-__all__ = ["State", "born", "decide", "evolve", "resume"]
+__all__ = ["BELIEVED", "State", "born", "decide", "evolve", "resume"]
 
 REMOVED_ERRNO: Final = 3
 DEADLINE_ERRNO: Final = 5

@@ -49,7 +49,7 @@ def born(record: Record) -> State:
 
 def evolve(state: State, record: Record) -> State:
     """Fold one own record, in place; a record without a meaning for the state leaves it alone."""
-    fold = FOLDS.get(type(record.body))
+    fold = BELIEVED.get(type(record.body))
     if fold is not None:
         fold(state, record, record.body)
     return state
@@ -290,7 +290,7 @@ NOTES: Final = (
     c.WatcherDecr, c.WatcherSet, c.WatcherSignal, c.WatcherKill, c.WatcherManage,
     c.WatcherRetry, c.WatcherRemove,
 )  # fmt: skip
-FOLDS: Final[Mapping[type[Body], Callable[[State, Record, Any], None]]] = {
+BELIEVED: Final[Mapping[type[Body], Callable[[State, Record, Any], None]]] = {
     **dict.fromkeys(NOTES, _noted),
     e.CommandAccepted: _accepted,
     e.CommandFinished: _finished,

@@ -7,14 +7,18 @@ Never:     reads a frame twice in one boot: each look goes on where the last one
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from circus.arbiter.memory import blank
+from circus.arbiter.memory import Living, Memory
+from circus.arbiter.memory_codec import encode
 from circus.bus.cursor_errors import Damaged, Trimmed
 from circus.bus.record import Record
+from circus.bus.shapes import altered
 from circus.replay.check import Again, Divergence, written
 from circus.replay.checks.checkers import Checker, Truth
+from circus.replay.sim.incarnation import living
 
 if TYPE_CHECKING:
     from circus.replay.world import World
@@ -24,7 +28,8 @@ class History:
     """The ledger as it is read from the disk, decided and folded again; shared by the laws."""
 
     def __init__(self) -> None:
-        self.again = Again(blank())
+        self.memory = Memory()
+        self.again = Again(self.memory.fold)
         self.upto = 0
         self.divergence: Divergence | None = None
         self.misread: tuple[Record, bytes] | None = None
@@ -46,7 +51,10 @@ class History:
     def _take(self, records: Sequence[Record], payload: bytes) -> None:
         again = self.again
         first = records[0]
-        self.upto = records[-1].seq
+        self.upto = self.memory.seq = records[-1].seq
+        for record in records:
+            self.memory.projection.observe(record)
+            self.memory.outcomes.observe(record)
         if again.knows(first.actor):
             # Made again, it has the bytes of the frame: so it was read as it was written, too.
             divergence = again.take(records, payload)
@@ -80,6 +88,20 @@ class Folds(Checker):
                 state = found[address].state
                 text = f"{address}: live {actor.state!r}, folded {state!r}"
                 self.claim(state == actor.state, text)
+        if core.runtime.awake and world.bus.next_due(core.incarnation, -1) is None:
+            self._compare(living(core), history.memory)
+
+    def _compare(self, now: Living, memory: Memory) -> None:
+        """Everything else that a core knows, as bytes. An input that was answered by nothing counts
+        as unanswered until the next answer; no living core can tell."""
+        answered: dict[str, deque[Record]] = {}
+        folded = Living(
+            memory.seq, altered(memory.past, unanswered=answered), memory.projection,
+            memory.outcomes,
+        )  # fmt: skip
+        lives = now._replace(past=altered(now.past, unanswered=answered))
+        found = [encode(lives), encode(folded)]
+        self.claim(found[0] == found[1], f"live {found[0]!r}, folded {found[1]!r}")
 
 
 class Decides(Checker):

@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 import attr
 
 from circus.arbiter.launches import Launches
+from circus.arbiter.memory import Living
 from circus.arbiter.memory_codec import encode
-from circus.arbiter.recovery import Recalled, recall
+from circus.arbiter.recovery import Recalled, recall, save_living
 from circus.arbiter.runtime import Ports, Runtime
 from circus.arbiter.upkeep import Upkeep
 from circus.arbiter.verbs import Options
@@ -143,7 +144,8 @@ class SimCore:
         with around.unseen():
             self._show(truth, recalled)
         memory = recalled.memory
-        self.past, self.projection, outcomes = memory.past, memory.projection, memory.outcomes
+        self.past, self.projection = memory.past, memory.projection
+        self.outcomes = outcomes = memory.outcomes
         self._rebase(self.past)
         syncer = SimSyncer(around.agenda, around.disk)
         self.ledger.attach(syncer)
@@ -151,7 +153,7 @@ class SimCore:
         core = (self.past.incarnation + 1, self.seed)
         self.front = SimFront(around.network, self.ledger, self._clock, core, syncer)
         self.runtime = Runtime(self._ports(), self.past, self.seed)
-        self.upkeep = Upkeep(self.ledger, syncer, self.runtime)
+        self.upkeep = Upkeep(self.ledger, syncer, self.runtime, lambda: _keep(self, around))
         self._edges.counting = True
         switchboard = self.runtime.switchboard
         switchboard.observers.append(truth)
@@ -261,7 +263,7 @@ class SimCore:
     def _show(self, truth: Truth, recalled: Recalled) -> None:
         """What there is to see for those who look at the world: every record, and no snapshot.
 
-        Where one was used, the whole ledger is folded beside it, and must say the same.
+        The whole ledger is folded beside the start, record by record, and must say the same.
         """
         around, memory = self._around, recalled.memory
         first, frames = self.ledger.first_retained, list[Frame]()
@@ -280,11 +282,12 @@ class SimCore:
             truth.read(item.payload, records)
             for record in records:
                 self._edges.observe(record)
-        if not recalled.begun_at or first > 1 or after != memory.past.after:
+        if first > 1 or after != memory.past.after:
             return
         whole = around.readings.folded(frames, after)
         if encode(whole) != encode(memory):
-            text = f"I-FOLD: at {whole.seq} a snapshot and what follows it say something else"
+            begun = f"a snapshot at {recalled.begun_at}" if recalled.begun_at else "the beginning"
+            text = f"I-FOLD: from {begun} to {whole.seq} a start finds something else"
             raise Violation(f"{text}\nseed {around.agenda.seed}")
 
     def _findings(self) -> list[Draft]:
@@ -317,3 +320,13 @@ class SimCore:
         now = self._clock.now()
         self.ledger.sync(now)
         self.front.settle(self.ledger.head, now)
+
+
+def living(core: SimCore) -> Living:
+    """What this core is."""
+    return Living(core.ledger.head, core.runtime.past(), core.projection, core.outcomes)
+
+
+def _keep(core: SimCore, around: Surroundings) -> None:
+    save_living(around.disk, DIRECTORY, living(core), core.ledger, around.agenda.wall)
+    around.agenda.coverage.faults["snapshot.living"] += 1

@@ -13,6 +13,7 @@ from typing import Final
 
 from circus.arbiter.recovery import make_snapshot
 from circus.bus.cursor_errors import CursorError
+from circus.bus.index import make_missing
 from circus.bus.snapshots import snapshot_name
 from circus.replay.sim.agenda import Agenda
 from circus.replay.sim.disk import SimDisk
@@ -61,6 +62,7 @@ class SimSnapshots(Pace):
         self.pass_on(decisions)
         try:
             made = make_snapshot(self._disk, DIRECTORY, wall)
+            make_missing(self._disk, DIRECTORY)
         except (OSError, CursorError):
             return
         self._coverage.faults["snapshot.made"] += bool(made)
