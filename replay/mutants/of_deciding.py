@@ -177,7 +177,7 @@ DECIDING: Final = (
     Mutant(
         "reload_touches_the_unchanged", DIFFERENCES,
         "every option counts as changed when a file is read again",
-        "if k in OPTIONS and _listed(old.get(k)) != _listed(v)}", "if k in OPTIONS}",
+        "if k in OPTIONS and _listed(_of(old, k)) != _listed(v)}", "if k in OPTIONS}",
         ("I-RELOAD", "I-CONV"),
     ),
     Mutant(

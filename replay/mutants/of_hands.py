@@ -12,6 +12,7 @@ from typing import Final
 from circus.replay.mutants.mutant import Mutant
 
 CHILDREN: Final = "circus.process.children"
+HELD: Final = "circus.process.held"
 REAPER: Final = "circus.process.reaper"
 LIVES: Final = "circus.process.lives"
 STOP_PLANS: Final = "circus.process.stop_plans"
@@ -52,7 +53,7 @@ HANDS: Final = (
         ("I-GROUP",),
     ),
     Mutant(
-        "wrong_status", CHILDREN,
+        "wrong_status", HELD,
         "exit code and signal change places in the report",
         "self.child.pid, code, signum, core, rusage,",
         "self.child.pid, signum, code, core, rusage,",
@@ -101,9 +102,9 @@ HANDS: Final = (
     Mutant(
         "spawn_carried_out_twice", CHILDREN,
         "a spawn is carried out by two forks",
-        "            held.child = self._kernel.spawn(launch)\n",
-        "            held.child = self._kernel.spawn(launch)\n"
-        "            held.child = self._kernel.spawn(launch)\n",
+        "            held.child = self._kernel.spawn(",
+        "            self._kernel.spawn(launch, self.numbers.mark(seq), (seq, owner))\n"
+        "            held.child = self._kernel.spawn(",
         ("I-SPAWN1",),
     ),
     Mutant(
@@ -169,8 +170,7 @@ HANDS: Final = (
     Mutant(
         "zombie_taken_for_lost", LIVES,
         "an exit on record is forgotten when the core comes back",
-        "            phase = Phase.EXITED if spawn_id in spawns.exited else Phase.RUNNING\n",
-        "            phase = Phase.RUNNING\n",
+        "    if spawn_id in spawns.exited:\n        return Phase.EXITED\n", "",
         ("I-REAP1", "I-STATUS", "I-ORDER"),
     ),
     Mutant(
