@@ -19,7 +19,7 @@ from circus.bus.record import Record
 # --- F2 -------------------------------------------------------------------------------------------
 
 BRIEF: Final = "0.1"
-ORPHANS: Final = ("stop", "leave")
+ORPHANS: Final = ("stop", "adopt", "leave")
 
 
 def f2(stage: Stage) -> None:
@@ -33,6 +33,7 @@ def f2(stage: Stage) -> None:
             records = churn.stop()
         for pid in own:
             kill(pid)
+        stage.counts["adopted"] += sum(one.name == "process.adopted" for one in records)
         stage.counts["on record as lost"] += sum(one.name == "process.lost" for one in records)
         _judge_lost(stage, records, churn.truth)
         stage.did()
@@ -66,7 +67,8 @@ def _expect_ended(stage: Stage, churn: Churn, own: Iterable[int]) -> None:
 
 
 def _come_back(stage: Stage, churn: Churn, own: list[int], orphans: str) -> None:
-    """Another circusd: what was to be stopped is stopped before it starts anything."""
+    """Another circusd: what was to be stopped is stopped before it starts anything; what it adopts
+    is there as before."""
     daemon, old = churn.daemon, set(churn.calm)
     daemon.start()
     daemon.ear.wait_ready(daemon.ear.ready_at)
@@ -74,6 +76,9 @@ def _come_back(stage: Stage, churn: Churn, own: list[int], orphans: str) -> None
     stage.counts["ran on without a parent"] += len(ran_on)
     if orphans == "stop":
         _expect_ended(stage, churn, own)
+    if orphans == "adopt":
+        stage.expect(set(daemon.ear.pids(CALM)) == old, "the calm workers are others now")
+        return
     daemon.ear.wait(
         lambda: len(set(daemon.ear.pids(CALM)) - old) == len(old),
         "the calm workers did not come again",
