@@ -67,7 +67,7 @@ writes goes through a pipe that the keeper holds to the scribe, a process that d
 | option | meaning |
 |---|---|
 | `stdout_stream.class` | `FileStream` or `StdoutStream` (circusd's standard output) |
-| `stdout_stream.filename` | of a FileStream: appended to; `$(circus.wid)` are filled in |
+| `stdout_stream.filename` | of a FileStream: appended to; `$(circus.wid)` is the slot |
 | `stdout_stream.max_bytes`, `stdout_stream.backup_count` | both given: between two lines, before \
 the file is larger, it becomes `.1`, `.1` becomes `.2` and so on |
 | `stdout_stream.time_format` | in front of each line: the time (as strftime has it) and the pid, \

@@ -284,7 +284,7 @@ def _cmd_fault(cmd: str) -> str | None:
 
 def unknown_option(name: str) -> str:
     """The text about an option that nobody knows."""
-    return f"cannot use it: there is no such option{did_you_mean(name, OPTIONS)}"
+    return f"cannot use it: there is no such option{did_you_mean(name, OPTIONS.keys() - DERIVED)}"
 
 
 # --- from a program ---------------------------------------------------------------------------

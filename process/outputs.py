@@ -153,7 +153,7 @@ class Outputs:
     def _give(self) -> None:
         """Every pipe that the scribe does not have, as far as it takes them now."""
         scribe = self._scribe
-        if scribe is None:
+        if scribe is None or not scribe.speaks:
             return
         try:
             for fd, output in list(self._ungiven.items()):
@@ -180,8 +180,11 @@ class Outputs:
                 else:
                     words = (output.spawn_id, output.owner, output.stream, *rest)
                     self._host.tell((f"output_{name}", *words))
-        except (LinkClosed, LinkGarbled):
-            scribe.kill()  # If it has not ended already: the next one speaks our language.
+        except LinkClosed:
+            scribe.turn_from(self._host.epoll)  # Its end follows by itself.
+        except LinkGarbled:
+            scribe.turn_from(self._host.epoll)
+            scribe.kill()
 
     def _drop(self, output: Output) -> None:
         """Nobody can write to it any more, and all is read."""
@@ -199,7 +202,7 @@ class Outputs:
         if not (scribe.leaving and code == os.EX_OK):
             self._host.tell(("scribe_lost", scribe.pid, code, signum))
         self._tell_uncertain(scribe)
-        self._host.epoll.unregister(scribe.link.fileno())
+        scribe.turn_from(self._host.epoll)
         self.due = _boot() + (0 if scribe.useful or scribe.leaving else PAUSE)
         scribe.close()
 

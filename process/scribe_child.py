@@ -28,7 +28,7 @@ FINISH_MS: Final = 5_000
 class ScribeChild:
     """One scribe, from its start to its end."""
 
-    __slots__ = ("_marks", "_marks_fd", "leaving", "link", "pid", "pidfd")
+    __slots__ = ("_marks", "_marks_fd", "leaving", "link", "pid", "pidfd", "speaks")
 
     def __init__(self, pid: int, link_fd: int, marks_fd: int) -> None:
         self.pid = pid
@@ -36,6 +36,7 @@ class ScribeChild:
         self.link = socket.socket(fileno=link_fd)
         self.link.setblocking(False)
         self.leaving = False  # it has been asked to end
+        self.speaks = True  # its link is open
         self._marks_fd = marks_fd
         self._marks = mmap.mmap(marks_fd, MEMORY_BYTES)
 
@@ -84,6 +85,12 @@ class ScribeChild:
         assert seen is not None
         exited = seen.si_code == os.CLD_EXITED
         return (seen.si_status, None) if exited else (None, seen.si_status)
+
+    def turn_from(self, epoll: select.epoll) -> None:
+        """It says nothing more."""
+        if self.speaks:
+            self.speaks = False
+            epoll.unregister(self.link.fileno())
 
     def kill(self) -> None:
         """Its end is seen like any other."""

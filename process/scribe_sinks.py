@@ -27,6 +27,8 @@ FLAGS: Final = (
 )  # fmt: skip
 MODE: Final = 0o640
 NEWLINE: Final = b"\n"
+# A line that makes a file so many times as large as it may be is none, and is cut.
+LONG_LINE: Final = 2
 
 
 class Stuck(Exception):
@@ -100,7 +102,8 @@ class FileSink:
             size = self._opened(data)
             part = len(data)
             if rotates and size + len(data) > max_bytes:
-                part = _room(data, max_bytes - size, goes_on=self._mid_line or size == 0)
+                goes_on = (self._mid_line or size == 0) and size < LONG_LINE * max_bytes
+                part = _room(data, max_bytes - size, goes_on=goes_on)
             self._append(data, part)
             data = data[part:]
             if data:
@@ -139,7 +142,8 @@ class FileSink:
             with _as_user(self._user):
                 fd = os.open(self._path, FLAGS, MODE)
         except SpawnFailed as error:
-            raise Stuck(data, f"cannot write {self._path}: {error}") from error
+            whom = "user" if error.step == "user" else "group"
+            raise Stuck(data, f"cannot write {self._path}: unknown {whom}") from error
         except OSError as error:
             raise Stuck(data, _sentence(self._path, error)) from error
         found = os.fstat(fd)

@@ -135,6 +135,18 @@ SENTENCES: Final[dict[str, Callable[[Record, Any], str]]] = {
     "process.never_run": lambda r, b: f"the spawn of {_subject(r)} never ran: {plain(b.reason)}",
     "process.exited": _exited,
     "process.signal": lambda r, b: f"{signal_name(b.signum)} was to be sent to {_subject(r)}",
+    "scribe.started": lambda _, b: f"scribe {b.pid} began to read what workers write",
+    "scribe.lost": lambda _, b: f"scribe {b.pid} ended unasked; another one is started",
+    "output.uncertain": lambda r, b: (
+        f"at most {b.bytes} bytes of {_subject(r)}'s {plain(b.stream)} were lost with a scribe"
+    ),
+    "output.failed": lambda r, b: f"{plain(b.stream)} of {_subject(r)} waits: {plain(b.reason)}",
+    "output.resumed": lambda r, b: f"{plain(b.stream)} of {_subject(r)} is written again",
+    "socket.bound": lambda _, b: f"socket {plain(b.socket)} listens at {plain(b.address)}",
+    "socket.failed": lambda _, b: (
+        f"socket {plain(b.socket)} cannot listen at {plain(b.address)}: {plain(b.reason)}"
+    ),
+    "socket.closed": lambda _, b: f"socket {plain(b.socket)} at {plain(b.address)} was given up",
     "timer.arm": lambda _, b: f"a timer ({plain(b.timer)}) was set to {_seconds(b.duration)}",
     "timer.woke": lambda _, b: f"the timer {plain(b.timer)} was due",
 }

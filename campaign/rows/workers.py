@@ -18,7 +18,16 @@ from typing import Final
 
 from campaign.churn import CHURN, Churn, Lives, churning
 from campaign.stage import NOT_RUN, NotHere, Stage, Wrong
-from campaign.supervised import comm, descendants, has_ended, kill, send, until
+from campaign.supervised import (
+    Supervised,
+    children,
+    comm,
+    descendants,
+    has_ended,
+    kill,
+    send,
+    until,
+)
 from circus.bus import events
 
 # --- F14 ------------------------------------------------------------------------------------------
@@ -110,9 +119,15 @@ ANIMALS: Final = {
     "floods": """
         signal.signal(signal.SIGALRM, lambda *_: up()); signal.alarm(1)
         while True:
-            os.write(1, bytes(65536))
+            os.write(1, (b"x" * 63 + b"\\n") * 1024)
         """,
 }
+# What it writes goes through the scribe, and no further than this.
+CAPTURED: Final = """
+stdout_stream.filename = "{up}.out"
+stdout_stream.max_bytes = 16777216
+stdout_stream.backup_count = 1
+"""
 BEGIN: Final = """
 import os, signal, sys, time
 def up(): open(sys.argv[1], "a").write("x")
@@ -139,7 +154,7 @@ BUDGET_SECONDS: Final = 30.0  # for a stop of all of them, on a machine with oth
 
 
 def f15(stage: Stage) -> None:
-    """All animals at once; somebody stops, restarts and kills them; a core dies among them."""
+    """All animals at once; somebody stops, restarts and kills them; a core and a scribe die."""
     while stage.going():
         folder = stage.folder / f"zoo{stage.done}"
         folder.mkdir()
@@ -156,6 +171,7 @@ def _visit(stage: Stage, folder: Path) -> None:
             until((folder / animal).exists, f"{animal} did not come up")
         _annoy(stage, churn, folder)
         _let_go(churn, folder / "pipe")
+        _strike_scribe(daemon)
         daemon.ear.wait_ready(daemon.strike_core())
         core = daemon.core_pid()
         below = {pid: _session(pid) for pid in descendants(daemon.pid) if pid != core}
@@ -175,7 +191,7 @@ def _cages(folder: Path) -> str:
         script = folder / f"{name}.py"
         script.write_text(BEGIN + textwrap.dedent(text), encoding="ascii")
         words = {"name": name, "python": sys.executable, "script": script, "up": folder / name}
-        cages.append(CAGE.format(**words))
+        cages.append((CAGE + CAPTURED * (name == "floods")).format(**words))
     return "".join(cages)
 
 
@@ -199,6 +215,16 @@ def _let_go(churn: Churn, pipe: Path) -> None:
     os.close(holding)
     ear = churn.daemon.ear
     ear.wait(lambda: not ear.pids("crowd"), "some of a crowd that has ended are not on record")
+
+
+def _strike_scribe(daemon: Supervised) -> None:
+    """KILL to it in the flood: another one reads on."""
+    scribe = next(pid for pid in children(daemon.pid) if comm(pid) == "circus-scribe")
+    ear = daemon.ear
+    before = ear.counts["scribe.started"]
+    kill(scribe)
+    ear.wait(lambda: ear.counts["scribe.started"] > before, "no other scribe came")
+    ear.wait(lambda: ear.counts["scribe.lost"] > 0, "nobody was told of the lost scribe")
 
 
 def _judge_left(stage: Stage, below: Mapping[int, int], own: Container[int]) -> None:

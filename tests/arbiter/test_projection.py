@@ -173,6 +173,33 @@ def test_what_is_said_about_nobody_changes_nothing() -> None:
     assert ("stopped", []) == (world.view.status, world.view.pids)
 
 
+def test_status_knows_the_scribe_and_the_sockets_of_this_keeper() -> None:
+    """
+    As the keeper told them; another keeper has none, and another core of the same keeper has all.
+    """
+    world = World()
+    projection, keeper = world.projection, [41, 41, 43]
+    cores = [events.CoreStarted("1", 42, pid, "b", "h", "k", 0, "3", 7) for pid in keeper]
+    world.told(cores[0], "core")
+    assert {"pid": 0} == world.ask("status")["scribe"]
+    world.told(events.ScribeStarted(7), REAPER)
+    for name, address in (("web", "127.0.0.1:80"), ("api", "/run/api")):
+        world.told(events.SocketBound(name, address), REAPER)
+    world.told(events.SocketClosed("web", "127.0.0.1:81"), REAPER)
+    world.told(cores[1], "core")
+    assert {"pid": 7} == world.ask("status")["scribe"]
+    assert {"web": "127.0.0.1:80", "api": "/run/api"} == projection.sockets
+    world.told(events.SocketClosed("web", "127.0.0.1:80"), REAPER)
+    world.told(events.ScribeLost(7, None, 9), REAPER)
+    assert ({"pid": 0}, {"api": "/run/api"}) == (world.ask("status")["scribe"], projection.sockets)
+    world.told(events.ScribeStarted(8), REAPER)
+    again = Projection()
+    again.restore(projection.kept())
+    assert (8, {"api": "/run/api"}) == (again.scribe, again.sockets)
+    world.told(cores[2], "core")
+    assert (0, {}) == (projection.scribe, projection.sockets)
+
+
 def test_questions_are_answered_with_circus_fields() -> None:
     """
     CIRCUS.md, 3.4.

@@ -14,7 +14,7 @@ import pytest
 from circus.arbiter import Arbiter
 from circus.arbiter.library_asking import KeeperLost
 from circus.bus.events import KeeperLost as KeeperGone
-from circus.bus.events import ProcessExited, ProcessLost
+from circus.bus.events import ProcessExited, ProcessLost, ScribeStarted
 from circus.bus.record import Record
 from circus.bus.subscribe import subscribe
 from circus.client import Client
@@ -53,6 +53,28 @@ def test_the_umask_is_that_of_the_workers_and_not_the_programs(
     assert "0027\n" == (state_dir / "mask").read_text(encoding="ascii")
     again = os.umask(mine)
     assert mine == again
+
+
+# --- captured output ------------------------------------------------------------------------------
+
+
+def test_a_program_may_have_output_captured(state_dir: Path, reaped: object) -> None:
+    """
+    The keeper that the library starts has a scribe as every keeper has; all is written at the end.
+    """
+    out = state_dir / "captured"
+    script = (
+        "sh -c 'echo one; echo two; trap \"echo three; exit\" TERM; while :; do sleep 0.1; done'"
+    )
+    stream = {"class": "FileStream", "filename": str(out)}
+    arbiter = made(
+        state_dir, {"name": "a", "cmd": script, "stdout_stream": stream, "copy_env": True}
+    )
+    arbiter.start().result(WAIT)
+    with subscribe(str(state_dir), after=0) as records:
+        assert any(isinstance(record.body, ScribeStarted) for record in records)
+    arbiter.stop()
+    assert ["one", "two", "three"] == out.read_text(encoding="ascii").split()
 
 
 # --- pid file -------------------------------------------------------------------------------------

@@ -279,3 +279,24 @@ def test_a_report_about_nobodys_process_is_no_news() -> None:
     """What no ledger and no list has ever named has no owner to tell."""
     world = ready_world()
     assert [] == world.hear(("spawned", 4711, OWNER, 7, 1, 0), ("reaped", 4711, 7, ()))
+
+
+def test_news_of_the_keepers_holdings_are_counted_off_when_they_are_on_record() -> None:
+    """Each is said, about whose it is if it is anybody's, and the keeper hears how many were."""
+    world = ready_world()
+    news = {
+        ("scribe_started", 7): "scribe.started",
+        ("scribe_lost", 7, None, 9): "scribe.lost",
+        ("output_uncertain", 100, OWNER, "stdout", 65536): "output.uncertain",
+        ("output_failed", 100, OWNER, "stdout", "cannot write"): "output.failed",
+        ("output_resumed", 100, OWNER, "stdout"): "output.resumed",
+        ("socket_bound", "web", "127.0.0.1:80"): "socket.bound",
+        ("socket_failed", "web", "127.0.0.1:80", "address already in use"): "socket.failed",
+        ("socket_closed", "web", "127.0.0.1:80"): "socket.closed",
+    }
+    assert list(news.values()) == world.hear(*news)
+    assert [("heard", len(news))] == world.sent()
+    about = [(r.watcher, r.spawn_id, r.to) for r in world.said if r.name.startswith("output.")]
+    assert [("web", 100, None)] * 3 == about
+    assert ["scribe.started"] == world.hear(("scribe_started", 8))
+    assert [("heard", 1)] == world.sent()
