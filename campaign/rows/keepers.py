@@ -33,8 +33,8 @@ def f2(stage: Stage) -> None:
             records = churn.stop()
         for pid in own:
             kill(pid)
-        stage.counts["adopted"] += sum(one.name == "process.adopted" for one in records)
-        stage.counts["on record as lost"] += sum(one.name == "process.lost" for one in records)
+        for name in ("process.lost", "process.adopted"):
+            stage.counts[name] += sum(one.name == name for one in records)
         _judge_lost(stage, records, churn.truth)
         stage.did()
 
@@ -55,34 +55,32 @@ def _strike(stage: Stage, churn: Churn, orphans: str) -> list[int]:
     until(lambda: has_ended(core), "the core ran on")
     stage.counts[f"keeper{' and core' * both}, orphans = {orphans}"] += 1
     if orphans == "stop" and not both:
-        _expect_ended(stage, churn, own)
+        _expect_ended(stage, own)
     return own
 
 
-def _expect_ended(stage: Stage, churn: Churn, own: Iterable[int]) -> None:
-    """Whoever was on record is gone. Some were started in the keeper's last moment: nobody was
-    told of them, and they live for a moment only."""
-    left = [pid for pid in own if not has_ended(pid) and pid in churn.calm]
+def _expect_ended(stage: Stage, own: Iterable[int]) -> None:
+    """Also who was started in the keeper's last moment, of whom nobody was told: by his mark."""
+    left = [pid for pid in own if not has_ended(pid)]
     stage.expect(not left, f"these run on without a parent: {left}")
 
 
 def _come_back(stage: Stage, churn: Churn, own: list[int], orphans: str) -> None:
-    """Another circusd: what was to be stopped is stopped before it starts anything; what it adopts
-    is there as before."""
-    daemon, old = churn.daemon, set(churn.calm)
+    """Another circusd: what is to be stopped is stopped, and what is to be adopted is held, before
+    it starts anything."""
+    daemon, ear, old = churn.daemon, churn.daemon.ear, set(churn.calm)
     daemon.start()
-    daemon.ear.wait_ready(daemon.ear.ready_at)
-    ran_on = [pid for pid in own if not has_ended(pid)]
-    stage.counts["ran on without a parent"] += len(ran_on)
+    ear.wait_ready(ear.ready_at)
+    stage.counts["ran on without a parent"] += sum(not has_ended(pid) for pid in own)
     if orphans == "stop":
-        _expect_ended(stage, churn, own)
+        _expect_ended(stage, own)
     if orphans == "adopt":
-        stage.expect(set(daemon.ear.pids(CALM)) == old, "the calm workers are others now")
-        return
-    daemon.ear.wait(
-        lambda: len(set(daemon.ear.pids(CALM)) - old) == len(old),
-        "the calm workers did not come again",
-    )
+        stage.expect(churn.is_calm(), "the calm ones were not adopted")
+    else:
+        ear.wait(
+            lambda: len(set(ear.pids(CALM)) - old) == len(old),
+            "the calm workers did not come again",
+        )
 
 
 def _judge_lost(stage: Stage, records: list[Record], truth: Path) -> None:
