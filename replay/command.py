@@ -28,7 +28,9 @@ from circus.replay.verify import Anchor, Finding, Verdict, verify
 EXIT_TORN: Final = 3
 # verb: the module that has `<verb>_command`.
 VERBS: Final[dict[str, str]] = {
+    "diff": "circus.replay.ask.state",
     "show": "circus.replay.ask.show",
+    "state": "circus.replay.ask.state",
 }
 
 
