@@ -1,0 +1,75 @@
+"""Room: replay -- `circus-replay timeline` and `stats`: pictures of a ledger.
+
+Knows:     click, replay.ask.commandline, the pictures beside it.
+Known by:  replay.command, by the names of its verbs.
+Never:     writes into the ledger; leaves half a file where a whole one was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from circus.bus.record import Record
+from circus.replay.ask.commandline import LEDGER, SINCE, UNTIL, finish
+from circus.replay.opening import Opened
+from circus.replay.pictures.timeline import TooMany, draw
+from circus.replay.progress import Progress
+
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+WATCHERS: Final = click.option(
+    "--watcher", "watchers", metavar="NAME", multiple=True, help="Only this one; several: these."
+)
+
+
+@click.command("timeline")
+@LEDGER
+@click.option("-o", "--output", type=FILE, help="The page to write.")
+@SINCE
+@UNTIL
+@WATCHERS
+def timeline_command(
+    ledger: Opened,
+    output: Path | None,
+    *,
+    since: int | None,
+    until: int | None,
+    watchers: tuple[str, ...],
+) -> None:
+    """Draw the lives of all processes: one page for a browser, which needs no network."""
+    if output is None:
+        raise click.UsageError("cannot draw: say where to, with -o page.html")
+    try:
+        records = _up_to(until, ledger, "timeline")
+        page = draw(records, since=since, watchers=watchers).page(_title(ledger))
+    except TooMany as error:
+        raise click.UsageError(str(error)) from error
+    _write(output, page)
+    finish(ledger)
+
+
+def _up_to(until: int | None, ledger: Opened, verb: str) -> Iterator[Record]:
+    """The records up to a time, with a bar while they are read."""
+    for record in Progress(verb).over(ledger.records(), ledger):
+        if until is not None and record.at > until:
+            return
+        yield record
+
+
+def _title(ledger: Opened) -> str:
+    return f"{ledger.directory} ({ledger.log_id.hex()})"
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a page that is looked at just now is replaced by a rename."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise click.UsageError(f"cannot write {path}: {error.strerror}") from error
