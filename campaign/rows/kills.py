@@ -61,8 +61,12 @@ def _strike_core(stage: Stage, churn: Churn, *, was_ready: bool) -> bool:
 
 def _strike_worker(stage: Stage, churn: Churn) -> None:
     """As somebody else would: the core hears of it from the keeper alone."""
-    pids = churn.daemon.ear.pids(CHURN)
-    pid = stage.dice.choice(pids) if pids else 0
-    if pid and churn.daemon.strike_worker(pid):
-        churn.killed.add(pid)
-        stage.counts["workers killed"] += 1
+    ear = churn.daemon.ear
+    while True:
+        pids = ear.pids(CHURN)
+        pid = stage.dice.choice(pids) if pids else 0
+        if pid and churn.daemon.strike_worker(pid):
+            break
+        ear.wait_more("process.spawned")  # that one has ended by itself meanwhile
+    churn.killed.add(pid)
+    stage.counts["workers killed"] += 1
