@@ -53,7 +53,9 @@ class Bound:
         if terms["type"] in LISTENING and terms["backlog"] != self.terms["backlog"]:
             with socket.socket(fileno=os.dup(self.fd)) as sock:
                 sock.listen(terms["backlog"])
-        os.set_blocking(self.fd, terms["blocking"])
+        if terms["blocking"] != self.terms["blocking"]:
+            # Only then: it is the workers' too, and they may have said otherwise.
+            os.set_blocking(self.fd, terms["blocking"])
         self.terms = terms
 
     def close(self) -> None:
