@@ -266,8 +266,9 @@ class ProcessSpawned(Event):
 class ProcessSpawnFailed(Event):
     """It never ran a single instruction of its program: `step` and `errno` say what refused.
 
-    Steps: `fork`, `setsid`, `rlimits`, `umask`, `stdio`, `chdir`, `user`, `groups`, `gid`, `uid`,
-    `exec`. `reason` is the sentence for people, naming the command, directory or user.
+    Steps: `fork`, `setsid`, `rlimits`, `umask`, `stdio`, `socket NAME`, `sockets`, `chdir`, `user`,
+    `groups`, `gid`, `uid`, `exec`. `reason` is the sentence for people, naming the command,
+    directory or user.
     """
 
     step: str

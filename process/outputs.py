@@ -216,10 +216,15 @@ class Outputs:
 
     def finish(self) -> None:
         """Nothing runs any more: what is in the pipes is written, then the scribe ends."""
+        if self._scribe is None and self._outputs:
+            self.attend(NOTHING_DUE)  # whatever the last one died of
         scribe = self._scribe
         if scribe is None:
             return
-        self._give()
+        left = -1
+        while self._ungiven and len(self._ungiven) != left and scribe.has_room():
+            left = len(self._ungiven)
+            self._give()
         try:
             asked = put(scribe.link, ("finish",))
         except LinkClosed:

@@ -96,6 +96,12 @@ class ScribeChild:
         """Its end is seen like any other."""
         signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def has_room(self) -> bool:
+        """Wait until its link takes more; False if it takes too long."""
+        poller = select.poll()
+        poller.register(self.link, select.POLLOUT)
+        return bool(poller.poll(FINISH_MS))
+
     def finish(self) -> bool:
         """Wait until it has ended by itself; whether it did."""
         poller = select.poll()

@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from arbiter_driver import Daemon, configuration, configured, spec
 
 from circus.arbiter import core
+from circus.arbiter.differences import difference
+from circus.arbiter.state import Entry
 from circus.bus import commands as c
 from circus.bus import events as e
 from circus.bus.record import Body, Draft
@@ -109,6 +111,16 @@ def test_what_an_operator_has_stopped_stays_stopped_under_one_new_file_after_ano
         assert daemon.state.entries["b"].halted
         assert not daemon.asked
     daemon.check_fold()
+
+
+def test_an_option_newer_than_the_record_of_a_watcher_is_no_change() -> None:
+    """What an older version has recorded lacks it, and the watcher had its default: an upgrade
+    replaces nobody, unless the file says something else."""
+    wanted = spec("web")
+    old = {name: value for name, value in wanted.items() if name not in ("use_sockets", "sockets")}
+    entry = Entry("web", "watcher:web#1", old, 1)
+    assert {} == difference(entry, wanted)
+    assert {"use_sockets": True} == difference(entry, {**wanted, "use_sockets": True})
 
 
 def test_hundreds_of_watchers_are_stopped_in_several_decisions() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from daemon import deadline, pid_of
+from daemon import deadline, end, pid_of
 
 from circus.bus.record import fields_of
 
@@ -155,6 +155,26 @@ def test_a_killed_scribe_costs_one_read_at_most_and_says_so(writer: Writer) -> N
 def _breaks(numbers: list[int]) -> int:
     """How often the next number is not the next one: twice at a gap, whose halves make one line."""
     return sum(later != before + 1 for before, later in pairwise(numbers))
+
+
+def test_a_scribe_that_hangs_holds_up_its_writers_only(writer: Writer) -> None:
+    """As if its disk hung: the pipe fills and then the worker waits; everybody else goes on."""
+    daemon, tale = writer.daemon, writer.daemon.tale()
+    other = pid_of(tale.next("process.spawned", "other"))
+    writer.grow()
+    scribe = int(daemon.ask("status")["scribe"]["pid"])
+    os.kill(scribe, signal.SIGSTOP)
+    for _ in range(KILLS):
+        os.kill(other, signal.SIGKILL)
+        other = pid_of(tale.next("process.spawned", "other"))
+    end(pid_of(tale.of("core.started")[0]))
+    tale.next("core.ready")
+    os.kill(other, signal.SIGKILL)
+    tale.next("process.spawned", "other")
+    os.kill(scribe, signal.SIGCONT)
+    assert _whole(writer.lines())
+    daemon.stop()
+    assert "output.uncertain" not in {record.name for record in daemon.judge()}
 
 
 def test_a_flood_of_output_holds_up_no_decision(launch: Callable[..., Any], tmp_path: Path) -> None:
