@@ -14,7 +14,7 @@ from typing import Final
 from campaign.stage import Stage, boot_ns, percentile
 
 BARE: Final = "bare start"
-EVERY: Final = 20  # faults between two measurements
+EVERY: Final = 10  # faults between two measurements
 TIMES: Final = 8
 NS_PER_MS: Final = 1_000_000
 
@@ -29,7 +29,12 @@ def measure(stage: Stage) -> None:
 
 
 def expect_within(stage: Stage, what: str, part: float, limit_ms: float) -> None:
-    """So many of these times are within the limit, or not many times longer than a bare start."""
+    """So many of these times are within the limit, or not many times longer than a bare start.
+
+    Of a hundred times one may be late; of ten nobody can say what a hundredth part of them is.
+    """
+    if len(stage.times[what]) * (1 - part) < 1:
+        return
     found, bare = (percentile(stage.times[name], part) for name in (what, BARE))
     stage.expect(
         found <= max(limit_ms, TIMES * bare),

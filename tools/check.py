@@ -24,7 +24,10 @@ SIM_SECONDS: Final = "300"
 
 # Real faults that need no privileges, and the rows in the simulated world, for a short while. All
 # rows are `make campaign`.
-CAMPAIGN: Final = {"ONLY": "F1,F4,F5,F9,F10,F11,F15,F17,F18", "SECONDS": "120"}
+CAMPAIGN: Final = {
+    "ONLY": "F1,F2,F4,F5,F9,F10,F11,F12S,F15,F16,F17,F18",
+    "SECONDS": "120",
+}
 
 PARTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "lint": (

@@ -295,7 +295,7 @@ def f13(stage: Stage) -> None:
             stage.did()
         stage.expect(not any(map(has_ended, churn.calm)), "a worker died of it")
         churn.end()
-    expect_within(stage, BACK, 1, BACK_MS_MAX)
+    expect_within(stage, BACK, 0.5, BACK_MS_MAX)
 
 
 def _squeeze(stage: Stage, churn: Churn, who: str) -> None:

@@ -26,7 +26,7 @@ from circus.replay.world import World
 HAPPENINGS: Final = 400
 SECONDS_AFTER: Final = 10
 NS: Final = 1_000_000_000
-EVERY_POINT: Final = 100_000  # who wants so many gets each point; else some of many scenarios
+EVERY_POINT: Final = 1_000  # who wants so many gets each point; else some of many scenarios
 POINTS: Final = 10
 CMDS: Final = ("steady", "slow 0.3", "stubborn", "instant 3", "exits 1 0.5", "crashes 11 0.2")
 BACKOFF: Final = NS // 10  # as in a TOML file: without one, short lives keep a world busy

@@ -18,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from campaign import harness, report, rows, tally
+from campaign import harness, report, rows, tally, yardstick
 from campaign.__main__ import main
 from campaign.stage import NotHere, Outcome, Row, Stage, Task, Wrong, boot_ns
 from campaign.truth import SLACK_NS, Life, Told, compare, lives, worker
@@ -220,3 +220,17 @@ def test_where_there_is_no_compiler_a_script_writes_the_same_truth(
     (life,) = lives(truth)
     assert (process.pid, code) == (life.pid, life.code)
     assert before - SLACK_NS <= life.born <= boot_ns()
+
+
+def test_a_limit_of_time_gives_way_to_a_slow_machine_only(tmp_path: Path) -> None:
+    """Beyond it and many times a bare start is wrong; a hundredth part of few is not judged."""
+
+    def wrongs(late: float, bare: float, count: int) -> int:
+        stage = Stage(tmp_path, Task(1, 1.0, 7))
+        stage.times["ready"], stage.times[yardstick.BARE] = [late] * count, [bare]
+        yardstick.expect_within(stage, "ready", 0.99, 1000)
+        return len(stage.wrongs)
+
+    assert (0, 1, 0, 0) == (
+        wrongs(900, 10, 100), wrongs(1100, 10, 100), wrongs(1100, 200, 100), wrongs(1100, 10, 99),
+    )  # fmt: skip
