@@ -21,8 +21,8 @@ ASKING: Final = (
     Mutant(
         "dedupe_forgotten_on_recovery", MEMORY,
         "a core that comes back does not know the ids of the commands before it",
-        "            if kind in noted:\n", "            if kind in ():\n",
-        ("I-CMD1", "I-IDEM"),
+        "dict.fromkeys(Outcomes.watches, self.outcomes.observe)", "{}",
+        ("I-FOLD", "I-CMD1", "I-IDEM"),
     ),
     Mutant(
         "retry_executed_again", OUTCOMES,

@@ -15,6 +15,7 @@ SWITCHBOARD: Final = "circus.bus.switchboard"
 MACHINE: Final = "circus.bus.machine"
 TIMERS: Final = "circus.bus.timers"
 PAST: Final = "circus.bus.past"
+SKIM: Final = "circus.bus.skim"
 LEDGER: Final = "circus.bus.ledger"
 RECOVERY: Final = "circus.bus.recovery"
 WRITER: Final = "circus.bus.writer"
@@ -29,7 +30,9 @@ RECORD: Final = (
         "everybody is told before the frame is in the ledger",
         "        chains = self._log.append(batch.frames, now)\n"
         "        assert self._log.head == batch.seq - 1, (self._log.head, batch.seq)\n"
+        "        self.last = batch.records[-1]\n"
         "        self._tell(batch)\n",
+        "        self.last = batch.records[-1]\n"
         "        self._tell(batch)\n"
         "        chains = self._log.append(batch.frames, now)\n",
         ("I-WAL", "I-PREFIX", "I-RES", "I-REAP1"),
@@ -45,10 +48,10 @@ RECORD: Final = (
         ("I-SPAWN1", "I-RES", "I-ORDER"),
     ),
     Mutant(
-        "duplicate_command_executed", PAST,
+        "duplicate_command_executed", SKIM,
         "an input that was answered before a crash is given again",
-        "        while inbox and inbox[0].seq <= record.cause:\n", "        while False:\n",
-        ("I-DET", "I-CMD-OUT", "I-FENCE", "I-FOLD"),
+        "        while inbox and inbox[0].seq <= cause:\n", "        while False:\n",
+        ("I-FOLD", "I-DET", "I-CMD-OUT", "I-FENCE"),
     ),
     Mutant(
         "input_lost_in_a_crash", PAST,
@@ -85,10 +88,10 @@ RECORD: Final = (
         ("I-PREFIX",),
     ),
     Mutant(
-        "timers_not_rearmed", PAST,
+        "timers_not_rearmed", SKIM,
         "a core that comes back has forgotten what was armed",
-        "        if kind in OF_TIMERS:\n            found.timers.fold(record)\n", "",
-        ("I-STOPSEQ", "I-CONV", "I-BACKOFF", "I-CMD-OUT"),
+        "        observers += [found.timers.fold] if kind in OF_TIMERS else []\n", "",
+        ("I-FOLD", "I-STOPSEQ", "I-CONV", "I-BACKOFF", "I-CMD-OUT"),
     ),
     Mutant(
         "timers_in_wall_time", TIMERS,
