@@ -192,9 +192,9 @@ def _make_why(name: str) -> click.Command:
 
     return click.Command(
         name,
-        params=[click.Argument(["subject"], metavar="PID|WATCHER"), *flags()],
+        params=[click.Argument(["subject"], metavar="PID|WATCHER|#SEQ"), *flags()],
         callback=carry_out,
-        help="Why a process or watcher is in the state that it is in.",
+        help="Why a process or watcher is in the state that it is in, or why a record is there.",
     )
 
 

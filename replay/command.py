@@ -32,6 +32,7 @@ VERBS: Final[dict[str, str]] = {
     "show": "circus.replay.ask.show",
     "state": "circus.replay.ask.state",
     "timeline": "circus.replay.pictures.verbs",
+    "why": "circus.replay.ask.why",
 }
 
 

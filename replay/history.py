@@ -59,12 +59,14 @@ class History:
     def at(self, seq: int) -> Memory:
         """The memory of everything up to `seq`, all yours; of the head, if `seq` is beyond it."""
         memory = self._nearest(seq)
+        due = memory.seq + self._keep_every
         frames = self.opened.frames(memory.seq, seq)
         for frame in Progress("fold").over(frames, self.opened):
             if frame.first_seq > memory.seq + 1 and frame.last_seq > memory.seq:
                 memory = Memory(frame.first_seq - 1)  # A hole: what was before is not believed.
             self._believe(memory, frame, seq)
-            self._perhaps_keep(memory)
+            if memory.seq >= due:
+                due = self._keep(memory)
         return memory
 
     def _believe(self, memory: Memory, frame: Frame, until: int) -> None:
@@ -124,18 +126,16 @@ class History:
 
     # --- what it keeps ----------------------------------------------------------------------------
 
-    def _perhaps_keep(self, memory: Memory) -> None:
+    def _keep(self, memory: Memory) -> int:
+        """Remember this place, unless there is one near by; when the next one is due."""
         at = bisect_right(self._kept, memory.seq, key=lambda one: one.seq)
-        before = self._kept[at - 1].seq if at else self.opened.first_seq - 1
-        after = self._kept[at].seq if at < len(self._kept) else None
-        if memory.seq - before < self._keep_every:
-            return
-        if after is not None and after - memory.seq < self._keep_every:
-            return
-        self._kept.insert(at, _Kept(memory.seq, memory.chain, encode(memory)))
+        neighbours = self._kept[max(0, at - 1) : at + 1]
+        if all(abs(one.seq - memory.seq) >= self._keep_every for one in neighbours):
+            self._kept.insert(at, _Kept(memory.seq, memory.chain, encode(memory)))
         if sum(len(one.body) for one in self._kept) > KEPT_BYTES_MAX:
             del self._kept[::2]
             self._keep_every *= 2
+        return memory.seq + self._keep_every
 
 
 def _chain_at(opened: Opened, seq: int) -> bytes | None:

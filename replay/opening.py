@@ -29,13 +29,13 @@ from circus.bus.segments import (
     SegmentHeader,
     UnknownFormat,
     decode_header,
-    hop,
     next_frame,
     scan,
     scan_segment,
     segment_name,
     segment_numbers,
 )
+from circus.replay.skips import Skips
 
 # A segment has at most 16 MiB, or one frame, which has no more either: twice over is no segment.
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -82,6 +82,9 @@ class Opened:
         self.directory = directory
         self.troubles: list[Trouble] = []
         self.done = 0
+        self.skips = Skips()
+        self._newest = -1
+        self._raw = b""
         self.numbers = segment_numbers(disk.list_dir(directory))
         self.log_id = self._first_log_id()
 
@@ -156,15 +159,21 @@ class Opened:
     def header(self, number: int) -> SegmentHeader | None:
         """What the segment says of itself; None where that cannot be read."""
         try:
-            return decode_header(self.read(number, HEADER_BYTES))
+            return decode_header(self._bytes(number, HEADER_BYTES))
         except (OSError, UnknownFormat):
             return None
 
-    def read(self, number: int, length: int = FILE_BYTES_MAX) -> bytes:
-        """The bytes of one segment."""
+    def read(self, number: int) -> bytes:
+        """The bytes of one segment; those of the last one that was read are at hand."""
+        size = min(self._size(number), FILE_BYTES_MAX)
+        if self._newest != number or len(self._raw) != size:
+            self._newest, self._raw = number, self._bytes(number, size)
+        return self._raw
+
+    def _bytes(self, number: int, length: int) -> bytes:
         handle = self.disk.open_to_read(f"{self.directory}/{segment_name(number)}")
         try:
-            return self.disk.read(handle, 0, min(self.disk.size(handle), length))
+            return self.disk.read(handle, 0, length)
         finally:
             self.disk.close(handle)
 
@@ -234,7 +243,7 @@ class _Reading:
 
     def _items(self, after: int) -> Iterator[Item]:
         number, successor = self._number, self._successor
-        offset, seq = _skipped(self._raw, number, after)
+        offset, seq = self._opened.skips.begin(number, self._raw, after)
         self._end = min(offset, len(self._raw))
         if offset > HEADER_BYTES:
             return scan(self._raw, offset, seq=seq, chain=None, until=successor)
@@ -343,21 +352,6 @@ def _number_of(path: str) -> int | None:
     if named and (found is not None or len(raw) < HEADER_BYTES):
         return named[0]
     return None if found is None else found.first_seq
-
-
-def _skipped(raw: bytes, seq: int, after: int) -> tuple[int, int]:
-    """Where the frame that holds `after` + 1 seems to begin, by hops; the first one if in doubt."""
-    first, offset = seq, HEADER_BYTES
-    while seq <= after and (found := hop(raw, offset)) is not None:
-        if found[0] != seq or found[1] <= seq:
-            return HEADER_BYTES, first
-        if found[1] > after + 1:
-            break
-        _, seq, offset = found
-    else:
-        if seq <= after:
-            return HEADER_BYTES, first
-    return offset, seq
 
 
 def _is_plausible(record: Any, seq: int) -> bool:
