@@ -31,6 +31,8 @@ class Body:
     kind: ClassVar[Kind]
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if type(self) is not type(other):
             return NotImplemented
         return values_of(self) == values_of(other)

@@ -101,7 +101,7 @@ class Machine:
         self.options = SimOptions(lambda: self.configuration, self.vault)
         self.snapshots = SimSnapshots(agenda, self.disk)
         self.restarts = Restarts(agenda)
-        self.strangers = Strangers(agenda, self._turn, self.happened)
+        self.strangers = Strangers(agenda, self._turn, self.happened, read=self.readings.records)
         self.bus = SimBus(agenda)
         self._configured: commands.ArbiterConfigure | None = None
         self._segment_bytes_max = agenda.chance.choice(SEGMENT_SIZES)

@@ -33,6 +33,9 @@ from circus.bus.spec import OPTIONS, Change, WatcherSpec
 class Phase(Enum):
     """The watcher's life; the values are what `status` says."""
 
+    # As in process.core: the enum's own hash is a Python function, called for every fact.
+    __hash__ = object.__hash__
+
     STOPPED = "stopped"
     STARTING = "starting"
     ACTIVE = "active"
@@ -43,6 +46,8 @@ class Phase(Enum):
 
 class SlotPhase(Enum):
     """A slot's life. An absent slot is vacant: nothing is kept about it but its short lives."""
+
+    __hash__ = object.__hash__
 
     VACANT = "vacant"
     SPAWNING = "spawning"

@@ -11,6 +11,7 @@ and the witness calls it for no other. A run checker looks at the history in `ex
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from circus.bus import events
@@ -178,6 +179,7 @@ class Audience:
 
     def __init__(self, checkers: Sequence[Checker]) -> None:
         self._checkers = checkers
+        self._kinds = tuple(map(type, checkers))
         self._rows: dict[News, Row] = {}
         self._again = Row(self._wanting("found", Record))
 
@@ -215,7 +217,8 @@ class Audience:
         return row
 
     def _wanting(self, hook: str, news: News) -> tuple[tuple[str, Callable[[Any], None]], ...]:
-        wanting = (one for one in self._checkers if _wants(one, hook, news))
+        checkers = self._checkers
+        wanting = (checkers[index] for index in _wanting(self._kinds, hook, news))
         return tuple((one.id, getattr(one, hook)) for one in wanting)
 
 
@@ -234,8 +237,14 @@ def _hardy(checkers: Sequence[Checker]) -> Sequence[Checker]:
     return tuple(one for one in checkers if one.outlives_holes)
 
 
-def _wants(checker: Checker, hook: str, news: News) -> bool:
-    if getattr(type(checker), hook) is getattr(Checker, hook):
+@cache
+def _wanting(checkers: tuple[type[Checker], ...], hook: str, news: News) -> tuple[int, ...]:
+    """Which of them; the same in every boot of every world."""
+    return tuple(index for index, one in enumerate(checkers) if _wants(one, hook, news))
+
+
+def _wants(checker: type[Checker], hook: str, news: News) -> bool:
+    if getattr(checker, hook) is getattr(Checker, hook):
         return False
     if hook == "found" or checker.hears is None or news in checker.hears:
         return True

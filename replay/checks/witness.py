@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 SIGKILL: Final = 9
 ATTENTION_NS_MAX: Final = 50_000_000  # between two happenings; what is lost is found at rest
-OF_WORKERS: Final = frozenset((Ended, Reaped, OrphanReaped, Signalled))
+_ABOUT_WORKERS: Final = (Ended, Reaped, OrphanReaped, Signalled)
+OF_WORKERS: Final = frozenset(_ABOUT_WORKERS)
 OF_KERNEL: Final = OF_WORKERS | {Told, Forked, KeeperLost}
 
 
@@ -68,7 +69,7 @@ class Workers:
         """Believe one fact."""
         kind = type(fact)
         if kind in OF_WORKERS:
-            assert isinstance(fact, Ended | Reaped | OrphanReaped | Signalled), fact
+            assert isinstance(fact, _ABOUT_WORKERS), fact
             worker = self.by_serial.get(fact.serial)
             if worker is not None:
                 self._move(worker, fact)

@@ -92,9 +92,7 @@ class SimDisk:
         self._look("disk.list_dir")
         if path not in self._directories:
             raise FileNotFoundError(errno.ENOENT, "no such directory", path)
-        return sorted(
-            name.rpartition("/")[2] for name in self._names.seen if directory_of(name) == path
-        )
+        return self._names.inside(path).copy()
 
     def lock(self, path: str) -> int:
         self._agenda.touch("disk.lock")

@@ -194,18 +194,26 @@ class Names:
         self.seen: dict[str, File] = {}
         self._safe: dict[str, File] = {}
         self._moves: list[Move] = []
-        self._newest: dict[str, str | None] = {}  # as long as no name is made, moved or removed
+        self._inside: dict[str, list[str]] = {}  # as long as no name is made, moved or removed
+
+    def inside(self, directory: str) -> list[str]:
+        """The names in this directory, sorted."""
+        inside = self._inside.get(directory)
+        if inside is None:
+            mine = sorted(path for path in self.seen if directory_of(path) == directory)
+            inside = self._inside[directory] = [path[len(directory) + 1 :] for path in mine]
+        return inside
 
     def newest(self, directory: str, suffix: str) -> str | None:
         """The last of the names in this directory that end so; asked at every read."""
-        if directory not in self._newest:
-            mine = (name for name in self.seen if directory_of(name) == directory)
-            self._newest[directory] = max((n for n in mine if n.endswith(suffix)), default=None)
-        return self._newest[directory]
+        found = next(
+            (one for one in reversed(self.inside(directory)) if one.endswith(suffix)), None
+        )
+        return None if found is None else f"{directory}/{found}"
 
     def move(self, file: File, old: str | None, new: str | None) -> None:
         """Make, move or remove a name; seen at once, safe when one of its directories is synced."""
-        self._newest.clear()
+        self._inside.clear()
         self._moves.append(Move(file, old, new))
         _carry_out(self.seen, self._moves[-1])
 
@@ -225,7 +233,7 @@ class Names:
             else:
                 faults["disk.name_lost"] += 1
         self._moves.clear()
-        self._newest.clear()
+        self._inside.clear()
         self.seen = dict(self._safe)
 
     def files(self) -> list[File]:

@@ -1,16 +1,16 @@
 """Room: replay -- what has been read of a world's ledger: no frame is decoded, or folded, twice.
 
 Knows:     arbiter.memory, bus.codec.
-Known by:  replay.machine (keeps it), replay.sim.incarnation, replay.checks.laws.
+Known by:  replay.machine (keeps it); cores, subscribers and replay.checks.laws (read).
 Never:     takes for known what has not the same bytes, or not the same history before it.
 
-Each core that starts shows all of its ledger to those who check, and folds it beside the snapshot
-that it has begun with. A world whose cores start a hundred times would do little else.
+Each core that starts shows its ledger to those who check, and what it has found is compared with
+the plain fold of all frames; subscribers read them too. Production decodes and folds them, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from circus.arbiter.memory import Memory
@@ -19,6 +19,8 @@ from circus.bus.record import Record
 from circus.bus.segments import Frame
 
 FRAMES_KEPT: Final = 50_000  # at least so many
+
+Read = Callable[[bytes], Sequence[Record]]  # how a payload becomes records
 
 
 class Readings:

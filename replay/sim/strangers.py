@@ -17,6 +17,7 @@ from circus.replay.checks.truth import Fact
 from circus.replay.sim.agenda import Agenda
 from circus.replay.sim.clients import SimClient
 from circus.replay.sim.network import FAIR, BusWeather, Network
+from circus.replay.sim.readings import Read
 from circus.replay.sim.subscriber import RawListener, SimSubscriber
 
 UIDS: Final = (0, 1000)
@@ -28,7 +29,7 @@ class Strangers:
     """All of them, and the network between them and the core."""
 
     def __init__(
-        self, agenda: Agenda, wake: Callable[[], None], tell: Callable[[Fact], None]
+        self, agenda: Agenda, wake: Callable[[], None], tell: Callable[[Fact], None], *, read: Read
     ) -> None:
         self.network = Network(agenda, wake)
         self.afar = False  # whether subscribers are on another machine, whose power stays on
@@ -38,6 +39,7 @@ class Strangers:
         self._agenda = agenda
         self._wake = wake
         self._tell = tell
+        self._read = read
 
     def invite(self, *, clients: int = 0, subscribers: int = 0, listeners: int = 0) -> None:
         """Let so many more come."""
@@ -47,7 +49,8 @@ class Strangers:
             self.clients.append(client)
         for _ in range(subscribers):
             name = f"subscriber {len(self.subscribers)}"
-            self.subscribers.append(SimSubscriber(self.network, self._tell, uid=0, name=name))
+            subscriber = SimSubscriber(self.network, self._tell, uid=0, name=name, read=self._read)
+            self.subscribers.append(subscriber)
         for _ in range(listeners):
             name = f"listener {len(self.listeners)}"
             self.listeners.append(RawListener(self.network, self._tell, name=name))

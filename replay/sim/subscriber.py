@@ -19,6 +19,7 @@ from circus.bus.wire import EVENT, HEARTBEAT, decode_live
 from circus.replay.checks.truth import Dropped, Fact, Handed, Noticed, Severed
 from circus.replay.sim.agenda import Agenda
 from circus.replay.sim.network import Line, Meaning, Network
+from circus.replay.sim.readings import Read
 
 SECOND: Final = 1_000_000_000
 REFUSED_NS: Final = 5 * SECOND  # a user's patience with a READ that was refused
@@ -40,7 +41,8 @@ class SimSubscriber:
         tell: Callable[[Fact], None],
         *,
         uid: int,
-        name: str = "subscriber",
+        name: str,
+        read: Read,
     ) -> None:
         self.name = name
         self.applied: list[int] = []  # since the last reset
@@ -49,6 +51,7 @@ class SimSubscriber:
         self._agenda: Agenda = network.agenda
         self._tell = tell
         self._uid = uid
+        self._read = read
         self._stored: Cursor | int = 0  # what it goes on from after a power cut
         self._sdk = self._follow(self._stored)
         self._queue: deque[Sequence[bytes]] = deque()
@@ -113,7 +116,7 @@ class SimSubscriber:
 
     def _hand_out(self, batch: Batch) -> None:
         self._refusals = 0
-        for record in every_record(batch):
+        for record in every_record(batch, self._read):
             self.applied.append(record.seq)
             self._tell(Handed(self.name, record))
 
