@@ -31,6 +31,7 @@ VERBS: Final[dict[str, str]] = {
     "diff": "circus.replay.ask.state",
     "show": "circus.replay.ask.show",
     "state": "circus.replay.ask.state",
+    "stats": "circus.replay.pictures.verbs",
     "timeline": "circus.replay.pictures.verbs",
     "why": "circus.replay.ask.why",
 }

@@ -88,13 +88,22 @@ def modules(tree: Path) -> set[str]:
     return {str(path.relative_to(tree)) for path in found}
 
 
+def parts_of_pages(tree: Path) -> set[str]:
+    """What `circus-replay timeline` makes its page of."""
+    found = (tree / "circus/replay/pictures").glob("page*.*")
+    return {str(path.relative_to(tree)) for path in found}
+
+
 def test_the_wheel_holds_every_module_and_nothing_else(built: Built) -> None:
     """
-    The rooms are under `circus/` as real files, once; no test and no top-level `bus` is packed.
+    The rooms are under `circus/` as real files, once, with the parts of the timeline's page; no
+    test and no top-level `bus` is packed.
     """
     with zipfile.ZipFile(built.wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert modules(built.tree) | {"circus/py.typed"} == names
+    pages = parts_of_pages(built.tree)
+    assert 5 == len(pages)
+    assert modules(built.tree) | pages | {"circus/py.typed"} == names
 
 
 def test_the_source_distribution_holds_files_and_no_links(built: Built) -> None:

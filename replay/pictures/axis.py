@@ -17,6 +17,7 @@ class Axis:
     """
 
     def __init__(self) -> None:
+        self.boots = 0  # so far
         self._boot_id = ""
         self._shift: int | None = None
         self._boot = 0  # of the newest record
@@ -30,6 +31,7 @@ class Axis:
                 self._shift = None
             self._boot_id = body.boot_id
         if self._shift is None or record.boot < self._boot:
+            self.boots += 1
             self._shift = max(record.at, self._newest) - record.boot
         self._boot = record.boot
         self._newest = record.boot + self._shift

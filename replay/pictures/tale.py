@@ -7,7 +7,7 @@ Never:     says a number that no two records share, where a table of texts is to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum
 from typing import Any, Final
 
@@ -88,6 +88,14 @@ def subject_of(record: Record) -> tuple[str, int]:
     return watcher, record.slot or 0
 
 
+def only(records: Iterable[Record], watchers: Collection[str]) -> Iterator[Record]:
+    """What concerns these watchers (in any case), or all of them; everything if none is named."""
+    wanted = {"", *(name.casefold() for name in watchers)}
+    for record in records:
+        if not watchers or subject_of(record)[0].casefold() in wanted:
+            yield record
+
+
 def text_of(record: Record) -> str:
     """What the record says, in a few words that many records share; "" for nothing to add."""
     say = _TEXTS.get(type(record.body), _fields)
@@ -153,4 +161,6 @@ _TEXTS: Final[dict[type[Body], Callable[[Any], str]]] = {
     commands.ProcessSpawn: lambda body: f"attempt {body.attempt}" if body.attempt != 1 else "",
 }
 
-__all__ = ["TEXT_CHARACTERS_MAX", "Kind", "kind_of", "pid_of", "shown", "subject_of", "text_of"]
+__all__ = [
+    "TEXT_CHARACTERS_MAX", "Kind", "kind_of", "only", "pid_of", "shown", "subject_of", "text_of",
+]  # fmt: skip

@@ -25,7 +25,7 @@ from zlib import compress
 from circus.bus.record import Record
 from circus.replay.pictures.axis import Axis
 from circus.replay.pictures.lives import MEANINGS, Life, Lives, Mark, Outcome
-from circus.replay.pictures.tale import Kind, kind_of, pid_of, subject_of, text_of
+from circus.replay.pictures.tale import Kind, kind_of, only, pid_of, subject_of, text_of
 
 SCRIPTS: Final = ("page_data.js", "page_draw.js", "page.js")
 RECORDS_MAX: Final = 2_000_000
@@ -175,10 +175,7 @@ def draw(
 ) -> Drawing:
     """The drawing of some records, oldest first: from `since` (wall ns) on, of some watchers."""
     drawing = Drawing()
-    wanted = {"", *(name.casefold() for name in watchers)} if watchers else None
-    for record in records:
-        if wanted is not None and subject_of(record)[0].casefold() not in wanted:
-            continue
+    for record in only(records, watchers):
         if since is not None and record.at < since:
             drawing.recall(record)
         else:

@@ -7,20 +7,26 @@ Never:     writes into the ledger; leaves half a file where a whole one was.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Final
 
 import click
 
 from circus.bus.record import Record
-from circus.replay.ask.commandline import LEDGER, SINCE, UNTIL, finish
+from circus.replay.ask.commandline import LEDGER, SINCE, UNTIL, finish, troubles_of
 from circus.replay.opening import Opened
+from circus.replay.pictures.stats import Stats, stats
+from circus.replay.pictures.stats_shown import as_csv, as_json, terminal
+from circus.replay.pictures.stats_svg import as_svg
 from circus.replay.pictures.timeline import TooMany, draw
 from circus.replay.progress import Progress
 
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
+WIDTH_MAX: Final = 120
 WATCHERS: Final = click.option(
     "--watcher", "watchers", metavar="NAME", multiple=True, help="Only this one; several: these."
 )
@@ -50,6 +56,41 @@ def timeline_command(
         raise click.UsageError(str(error)) from error
     _write(output, page)
     finish(ledger)
+
+
+@click.command("stats")
+@LEDGER
+@SINCE
+@UNTIL
+@WATCHERS
+@click.option("--csv", "form", flag_value="csv", help="A table: one line for each watcher.")
+@click.option("--svg", "form", flag_value="svg", help="A picture to put on a page.")
+@click.option("--json", "form", flag_value="json", help="For programs; durations in nanoseconds.")
+def stats_command(
+    ledger: Opened,
+    *,
+    since: int | None,
+    until: int | None,
+    watchers: tuple[str, ...],
+    form: str | None,
+) -> None:
+    """Restarts, causes of exits, uptimes, times to ready, availability: by watcher."""
+    figures = stats(_up_to(until, ledger, "stats"), since=since, watchers=watchers)
+    if form == "csv":
+        click.echo(as_csv(figures), nl=False)
+    elif form == "svg":
+        click.echo(as_svg(figures), nl=False)
+    elif form == "json":
+        click.echo(json.dumps({**as_json(figures), "troubles": troubles_of(ledger)}))
+    else:
+        _show(figures)
+    finish(ledger)
+
+
+def _show(figures: Stats) -> None:
+    """In colour on a terminal that has some; each line says the same without."""
+    for pieces in terminal(figures, min(WIDTH_MAX, get_terminal_size().columns)):
+        click.echo("".join(click.style(text, colour) for text, colour in pieces).rstrip())
 
 
 def _up_to(until: int | None, ledger: Opened, verb: str) -> Iterator[Record]:
