@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from daemon import deadline, end, pid_of
+from daemon import deadline, end, pid_of, wait_ended
 
 from circus.bus.record import fields_of
 
@@ -42,6 +42,9 @@ os.write(1, b"end %d\\n" % n)
 signal.pause()
 """
 CONFIG: Final = """
+[circus]
+orphans = "adopt"
+
 [watcher.writer]
 cmd = "{python} {program} {stop}"
 stdout_stream.class = "FileStream"
@@ -175,6 +178,28 @@ def test_a_scribe_that_hangs_holds_up_its_writers_only(writer: Writer) -> None:
     assert _whole(writer.lines())
     daemon.stop()
     assert "output.uncertain" not in {record.name for record in daemon.judge()}
+
+
+def test_output_of_a_worker_that_is_adopted_goes_on(writer: Writer) -> None:
+    """The scribe outlives its keeper for as long as anybody writes; the next keeper has his own."""
+    daemon, tale = writer.daemon, writer.daemon.tale()
+    worker = pid_of(tale.next("process.spawned", "writer"))
+    scribe = pid_of(tale.next("scribe.started"))
+    writer.grow()
+    os.kill(daemon.pid, signal.SIGKILL)
+    daemon.wait()
+    daemon.hang_up()
+    writer.grow()
+    daemon.start()
+    tale = daemon.tale()
+    assert worker == pid_of(tale.next("process.adopted", "writer"))
+    writer.grow()
+    assert _whole(writer.lines())
+    assert {"pid": 0} == daemon.ask("status")["scribe"]
+    pidfd = os.pidfd_open(scribe)
+    daemon.stop()
+    wait_ended(pidfd, scribe)
+    os.close(pidfd)
 
 
 def test_a_flood_of_output_holds_up_no_decision(launch: Callable[..., Any], tmp_path: Path) -> None:
