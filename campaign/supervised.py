@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from campaign.ear import DEADLINE_SECONDS, Ear
 from campaign.stage import Stage, Wrong, boot_ns
@@ -20,6 +20,7 @@ from circus.client import CallError, Client
 POLL_SECONDS: Final = 0.002
 # A question that a dying core has swallowed is asked again after a third of this.
 CALL_SECONDS: Final = 15.0
+SINCE: Final = 19  # in /proc/PID/stat, counted behind the name
 
 
 class Supervised:
@@ -182,6 +183,31 @@ def comm(pid: int) -> str:
 def has_ended(pid: int) -> bool:
     """Gone, or a zombie."""
     return _stat(pid)[:1] in (["Z"], ["X"], [])
+
+
+class Seen(NamedTuple):
+    """A process as it was once seen: whoever has its pid later is not it."""
+
+    pid: int
+    since: str  # clock ticks since the boot
+
+    @property
+    def has_ended(self) -> bool:
+        return has_ended(self.pid) or _since(self.pid) != self.since
+
+    def end(self) -> None:
+        """KILL, if it is still there."""
+        if not self.has_ended:
+            kill(self.pid)
+
+
+def seen(pids: Iterable[int]) -> list[Seen]:
+    """Those that are there now."""
+    return [Seen(pid, since) for pid in pids if (since := _since(pid))]
+
+
+def _since(pid: int) -> str:
+    return "".join(_stat(pid)[SINCE : SINCE + 1])
 
 
 def _stat(pid: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Final
 from campaign.churn import CALM, CHURN, Churn, Lives, churning
 from campaign.listening import Listener
 from campaign.stage import NotHere, Stage, boot_ns
-from campaign.supervised import children, has_ended, kill, send, until
+from campaign.supervised import Seen, children, has_ended, kill, seen, send, until
 from campaign.truth import compare, lives, told
 from circus.bus.record import Record
 
@@ -31,23 +31,23 @@ def f2(stage: Stage) -> None:
             own = _strike(stage, churn, orphans)
             _come_back(stage, churn, own, orphans)
             records = churn.stop()
-        for pid in own:
-            kill(pid)
+        for one in own:
+            one.end()
         for name in ("process.lost", "process.adopted"):
             stage.counts[name] += sum(one.name == name for one in records)
         _judge_lost(stage, records, churn.truth)
         stage.did()
 
 
-def _strike(stage: Stage, churn: Churn, orphans: str) -> list[int]:
-    """KILL to the keeper, or to core and keeper at once; the pids that it had."""
+def _strike(stage: Stage, churn: Churn, orphans: str) -> list[Seen]:
+    """KILL to the keeper, or to core and keeper at once; whom it had."""
     daemon = churn.daemon
     stage.pause(0, 0.2)
     core = daemon.core_pid()
     both = stage.dice.random() < 0.5
     if both:
         send(daemon.pid, signal.SIGSTOP)  # so that it does not see the core's end
-    own = [pid for pid in children(daemon.pid) if pid != core]
+    own = seen(pid for pid in children(daemon.pid) if pid != core)
     if both:
         kill(core, wait=False)
     kill(daemon.pid)
@@ -59,19 +59,19 @@ def _strike(stage: Stage, churn: Churn, orphans: str) -> list[int]:
     return own
 
 
-def _expect_ended(stage: Stage, own: Iterable[int]) -> None:
+def _expect_ended(stage: Stage, own: Iterable[Seen]) -> None:
     """Also who was started in the keeper's last moment, of whom nobody was told: by his mark."""
-    left = [pid for pid in own if not has_ended(pid)]
+    left = [one.pid for one in own if not one.has_ended]
     stage.expect(not left, f"these run on without a parent: {left}")
 
 
-def _come_back(stage: Stage, churn: Churn, own: list[int], orphans: str) -> None:
+def _come_back(stage: Stage, churn: Churn, own: list[Seen], orphans: str) -> None:
     """Another circusd: what is to be stopped is stopped, and what is to be adopted is held, before
     it starts anything."""
     daemon, ear, old = churn.daemon, churn.daemon.ear, set(churn.calm)
     daemon.start()
     ear.wait_ready(ear.ready_at)
-    stage.counts["ran on without a parent"] += sum(not has_ended(pid) for pid in own)
+    stage.counts["ran on without a parent"] += sum(not one.has_ended for one in own)
     if orphans == "stop":
         _expect_ended(stage, own)
     if orphans == "adopt":

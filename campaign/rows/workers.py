@@ -19,12 +19,13 @@ from typing import Final
 from campaign.churn import CHURN, Churn, Lives, churning
 from campaign.stage import NOT_RUN, NotHere, Stage, Wrong
 from campaign.supervised import (
+    Seen,
     Supervised,
     children,
     comm,
     descendants,
-    has_ended,
     kill,
+    seen,
     send,
     until,
 )
@@ -135,10 +136,11 @@ def wait():
     while True: time.sleep(1000)
 """
 # They all end at the same moment: when nobody holds the other end of the pipe any more.
+CROWD_SIZE: Final = 200
 CROWD: Final = """
 [watcher.crowd]
-cmd = "sh -c 'read word < {pipe}'"
-numprocesses = 200
+cmd = "sh -c 'exec < {pipe}; echo >> {pipe}.up; read word'"
+numprocesses = {count}
 autostart = false
 respawn = false
 """
@@ -163,7 +165,9 @@ def f15(stage: Stage) -> None:
 
 
 def _visit(stage: Stage, folder: Path) -> None:
-    lives = Lives(10, "0", more=_cages(folder) + CROWD.format(pipe=folder / "pipe"))
+    lives = Lives(
+        10, "0", more=_cages(folder) + CROWD.format(pipe=folder / "pipe", count=CROWD_SIZE)
+    )
     os.mkfifo(folder / "pipe")
     with churning(stage, lives, name=f"state{stage.done}") as churn:
         daemon = churn.daemon
@@ -174,7 +178,7 @@ def _visit(stage: Stage, folder: Path) -> None:
         _strike_scribe(daemon)
         daemon.ear.wait_ready(daemon.strike_core())
         core = daemon.core_pid()
-        below = {pid: _session(pid) for pid in descendants(daemon.pid) if pid != core}
+        below = {one: _session(one.pid) for one in seen(descendants(daemon.pid)) if one.pid != core}
         own = {pid for animal in ANIMALS for pid in daemon.pids(animal)}
         begun = time.monotonic()
         churn.end()
@@ -212,6 +216,8 @@ def _let_go(churn: Churn, pipe: Path) -> None:
     """Two hundred end at once, whose SIGCHLD the kernel makes one of: each end is on record."""
     holding = os.open(pipe, os.O_RDWR)
     churn.daemon.call("start", name="crowd", waiting=True)
+    up = Path(f"{pipe}.up")
+    until(lambda: up.exists() and up.stat().st_size == CROWD_SIZE, "the crowd did not come up")
     os.close(holding)
     ear = churn.daemon.ear
     ear.wait(lambda: not ear.pids("crowd"), "some of a crowd that has ended are not on record")
@@ -220,26 +226,25 @@ def _let_go(churn: Churn, pipe: Path) -> None:
 def _strike_scribe(daemon: Supervised) -> None:
     """KILL to it in the flood: another one reads on."""
     scribe = next(pid for pid in children(daemon.pid) if comm(pid) == "circus-scribe")
-    ear = daemon.ear
-    before = ear.counts["scribe.started"]
+    started, lost = (daemon.ear.counts[f"scribe.{name}"] for name in ("started", "lost"))
     kill(scribe)
-    ear.wait(lambda: ear.counts["scribe.started"] > before, "no other scribe came")
-    ear.wait(lambda: ear.counts["scribe.lost"] > 0, "nobody was told of the lost scribe")
+    daemon.ear.wait_more("scribe.started", than=started)
+    daemon.ear.wait_more("scribe.lost", than=lost)
 
 
-def _judge_left(stage: Stage, below: Mapping[int, int], own: Container[int]) -> None:
+def _judge_left(stage: Stage, below: Mapping[Seen, int], own: Container[int]) -> None:
     """Who has made a session of his own has left: without a cgroup nobody can tell whose he was."""
-    away = {pid for pid, session in below.items() if session not in own}
+    away = {one for one, session in below.items() if session not in own}
 
-    def left() -> list[int]:
-        return [pid for pid in below if not has_ended(pid)]
+    def left() -> list[Seen]:
+        return [one for one in below if not one.has_ended]
 
     with suppress(Wrong):  # what was killed last is dying for a moment
         until(lambda: not set(left()) - away, "they live on", DYING_SECONDS)
-    theirs = [f"{pid} {comm(pid)}" for pid in left() if pid not in away]
+    theirs = [f"{one.pid} {comm(one.pid)}" for one in left() if one not in away]
     stage.counts["gone away by setsid"] += len(left()) - len(theirs)
-    for pid in left():
-        kill(pid)
+    for one in left():
+        one.end()
     stage.expect(not theirs, f"{len(theirs)} processes are left of the zoo: {theirs[:5]}")
 
 
