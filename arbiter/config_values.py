@@ -48,6 +48,10 @@ class Settings:
         "workers whose keeper was killed, where they are proven ours: stop them, let the next "
         "circusd adopt them, or leave them",
     )
+    cgroup: str = setting(
+        "off", "a cgroup (v2) for each process: off, auto (in our own, where it is delegated), or "
+        "the directory of one in which circusd may do as it likes", toml="auto",
+    )  # fmt: skip
     no_new_privs: bool = setting(
         False, "no process gains privileges by exec (setuid programs)", kind="bool", toml=True
     )

@@ -76,6 +76,7 @@ class Wiring:
     no_new_privs: bool = False
     watchdog: int = SILENCE
     orphans: str = "leave"
+    cgroup: str = "off"
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
     hands: Callable[[ReaperPort, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
@@ -299,6 +300,7 @@ def _settings(wiring: Wiring) -> dict[str, Any]:
     """What `[circus]` asks of the keeper itself."""
     return {
         "no_new_privs": wiring.no_new_privs,
+        "cgroup": wiring.cgroup,
         "silence": wiring.watchdog,
         "sockets": wiring.configure.settings.get("sockets", {}),
     }

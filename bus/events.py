@@ -288,7 +288,8 @@ class ProcessExited(Event):
     """Seen with the zombie still there: `code`, or `signal` (and `core`), is what the kernel gave.
 
     `rusage`: utime and stime in ns, maxrss in KiB, then minflt, majflt, inblock, oublock, nvcsw,
-    nivcsw. `wall` and `observed` (boot) are when the keeper saw it.
+    nivcsw; `oom_kill`: so many of its cgroup the kernel has killed for want of memory. `wall` and
+    `observed` (boot) are when the keeper saw it.
     """
 
     pid: int

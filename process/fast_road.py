@@ -46,6 +46,7 @@ class Prepared(NamedTuple):
     programs: tuple[bytes, ...]
     cwd: bytes | None
     umask: int
+    group: str = ""  # the cgroup to begin in, for which it takes the full road
 
 
 class Pipe:

@@ -1,6 +1,6 @@
-"""Room: process -- what the keeper holds beside processes: captured output, sockets, their news.
+"""Room: process -- what the keeper holds beside processes: output, sockets, cgroups, news.
 
-Knows:     process.outputs, process.sockets.
+Knows:     process.cgroups, process.outputs, process.sockets.
 Known by:  process.kernel (spawns with it), process.keeper_loop.
 Never:     lets a core's end, a scribe's or its own replacement close anything of it.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from circus.process.cgroups import Cgroups
 from circus.process.launch import Launch
 from circus.process.outputs import Host, Outputs
 from circus.process.sockets import Sockets, close_own
@@ -24,17 +25,18 @@ NEWS_MAX: Final = 10_000
 class Holdings:
     """All of it. `tell` hands reports to the link."""
 
-    __slots__ = ("_host", "_listed", "_news", "_outputs", "_sockets", "_tell")
+    __slots__ = ("_host", "_listed", "_news", "_outputs", "_sockets", "_tell", "cgroups")
 
     def __init__(self, host: Host) -> None:
         self._tell = host.tell
         self._host = host._replace(tell=self._note)
         self._outputs = Outputs(self._host)
         self._sockets = Sockets(self._note)
+        self.cgroups = Cgroups(host.complain)
         self._news: list[Sequence[Any]] = []
         self._listed = False
 
-    def spawn(self, launch: Launch, mark: bytes, whose: tuple[int, str]) -> int:
+    def spawn(self, launch: Launch, mark: bytes, whose: tuple[int, str], group: str) -> int:
         """Start it with its pipes and sockets in place; its pid. Raises SpawnFailed."""
         pipes = self._outputs.open(launch)
         try:
@@ -42,7 +44,9 @@ class Holdings:
             try:
                 stdio = (-1, pipes.writes.get("stdout", -1), pipes.writes.get("stderr", -1))
                 numbers = [fd for fd, _ in fds]
-                pid = self._host.spawner.spawn(launch, stdio, mark=mark, sockets=numbers)
+                pid = self._host.spawner.spawn(
+                    launch, stdio, mark=mark, sockets=numbers, group=group
+                )
             finally:
                 close_own(fds)
         except BaseException:
@@ -55,6 +59,8 @@ class Holdings:
         """One of process.keeping.OF_HOLDINGS, from the core."""
         name, argument = operation[0], operation[1]
         if name == "settings":
+            if "cgroup" in argument:
+                self.cgroups.settle(argument)
             if "sockets" in argument:
                 self._sockets.settle(argument["sockets"])
         elif name == "list":
@@ -84,6 +90,7 @@ class Holdings:
     def finish(self) -> None:
         """Everything is over."""
         self._outputs.finish()
+        self.cgroups.close()
         self._sockets.close()
 
     @property
@@ -96,6 +103,7 @@ class Holdings:
         return {
             "outputs": self._outputs.carry(),
             "sockets": self._sockets.carry(),
+            "cgroups": self.cgroups.root,
             "news": self._news,
             "listed": self._listed,
         }
@@ -105,6 +113,7 @@ class Holdings:
         if carried is None:
             return
         self._news, self._listed = list(carried["news"]), carried["listed"]
+        self.cgroups.root = carried.get("cgroups", "")
         self._sockets.restore(carried["sockets"])
         self._outputs.restore(carried["outputs"])
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from circus.process import linux
+from circus.process import cgroups, linux
 from circus.process.fast_road import SpawnFailed
 from circus.process.launch import Launch
 from circus.process.linux import Ending
@@ -43,7 +43,8 @@ class Child(NamedTuple):
     """One process that is ours until it is reaped. `started` is boot ns; inode 0: unknown.
 
     `adopted`: it is not our child. A keeper that was killed has left it, and its pid may belong to
-    somebody else as soon as it has ended; only its pidfd does not lie.
+    somebody else as soon as it has ended; only its pidfd does not lie. `group` is its own cgroup,
+    "" if it has none.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class Child(NamedTuple):
     started: int
     inode: int
     adopted: bool = False
+    group: str = ""
 
 
 class Orphan(NamedTuple):
@@ -132,10 +134,15 @@ class LinuxKernel:
         return time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def spawn(self, launch: Launch, mark: bytes = b"", whose: tuple[int, str] = NOBODY) -> Child:
-        if self.holdings is not None and (launch.streams or launch.sockets):
-            pid = self.holdings.spawn(launch, mark, whose)
-        else:
-            pid = self._spawner.spawn(launch, mark=mark)
+        group = self.holdings.cgroups.make(whose[0]) if self.holdings is not None else ""
+        try:
+            if self.holdings is not None and (launch.streams or launch.sockets):
+                pid = self.holdings.spawn(launch, mark, whose, group)
+            else:
+                pid = self._spawner.spawn(launch, mark=mark, group=group)
+        except SpawnFailed:
+            _clear(self.holdings, group)
+            raise
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:
@@ -144,11 +151,15 @@ class LinuxKernel:
             os.waitpid(pid, 0)
             raise SpawnFailed("fork", error.errno or errno.EMFILE) from error
         started = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return Child(pid, pidfd, started, os.fstat(pidfd).st_ino if self._inodes else 0)
+        inode = os.fstat(pidfd).st_ino if self._inodes else 0
+        return Child(pid, pidfd, started, inode, group=group)
 
     def adopt(self, pid: int, started: int, inode: int) -> Child | None:
         pidfd = proven(pid, Evidence(started, inode))
-        return None if pidfd is None else Child(pid, pidfd, started, inode, adopted=True)
+        if pidfd is None:
+            return None
+        group = self.holdings.cgroups.of(pid) if self.holdings is not None else ""
+        return Child(pid, pidfd, started, inode, adopted=True, group=group)
 
     def reopen(self, child: Child) -> Child:
         """An unreaped child of ours, known from before an exec: with a pidfd of this image. That of
@@ -165,18 +176,27 @@ class LinuxKernel:
         self.epoll.modify(child.pidfd, ONCE)
 
     def peek(self, child: Child) -> Ending | None:
-        return how_ended(child.pid, child.pidfd) if child.adopted else linux.peek(child.pidfd)
+        seen = how_ended(child.pid, child.pidfd) if child.adopted else linux.peek(child.pidfd)
+        if seen is not None and seen.signal == signal.SIGKILL and child.group:
+            killed = cgroups.oom_kills(child.group)
+            seen = seen._replace(rusage=seen.rusage | {"oom_kill": killed}) if killed else seen
+        return seen
 
     def reap(self, child: Child) -> None:
         if not child.adopted:
             os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         os.close(child.pidfd)
+        _clear(self.holdings, child.group)
 
     def signal(
         self, child: Child, signum: int, scope: str, child_pid: int | None
     ) -> tuple[tuple[int, ...], int]:
         if child.adopted and has_ended(child.pidfd):
             return (), errno.ESRCH
+        if child.group and signum == signal.SIGKILL and scope == "tree":
+            killed = cgroups.kill(child.group)
+            if killed is not None:
+                return killed, 0
         return send(child.pid, child.pidfd, signum, scope, child_pid)
 
     def strangers(self, known: Collection[int]) -> frozenset[int]:
@@ -187,7 +207,7 @@ class LinuxKernel:
         return frozenset(pid for pid in pids if pid not in known)
 
     def kill_leftovers(self, child: Child) -> tuple[int, ...]:
-        killed: dict[int, None] = {}
+        killed: dict[int, None] = dict.fromkeys(cgroups.kill(child.group) or ())
         for _ in range(KILL_PASSES_MAX):
             found = [pid for pid in _session_members(child.pid) if pid not in killed]
             if not found:
@@ -225,6 +245,11 @@ class LinuxKernel:
             return listing
         finally:
             os.close(fd)
+
+
+def _clear(holdings: Holdings | None, group: str) -> None:
+    if group and holdings is not None:
+        holdings.cgroups.clear(group)
 
 
 def _children_by_parent() -> Iterator[int]:

@@ -35,6 +35,11 @@ class Plan(NamedTuple):
     stop_children: bool = False
     leftovers: bool = False  # kill what remains of its group when it exits
 
+    @property
+    def last_scope(self) -> str:
+        """Whom the SIGKILL at the end of the grace is for."""
+        return "tree" if self.leftovers or self.stop_children else "process"
+
 
 class Launch:
     """One way to start a program: equal launches have equal maps and one digest.

@@ -58,8 +58,7 @@ def stop(survivors: Iterable[Survivor], tell: Tell) -> None:
     for one, pidfd in sorted(ours, key=lambda pair: pair[0].plan.grace):
         left = begun + one.plan.grace - time.monotonic_ns()
         if not has_ended(pidfd, max(0, left // 1_000_000)):
-            scope = "tree" if one.plan.leftovers else "process"
-            _signal(one, pidfd, signal.SIGKILL, scope, tell)
+            _signal(one, pidfd, signal.SIGKILL, one.plan.last_scope, tell)
             has_ended(pidfd, None)
         ending = how_ended(one.pid, pidfd, REAPED_WITHIN_MS)
         assert ending is not None, "its end was waited for"

@@ -23,6 +23,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from circus.process.cgroups import enter, fork_into
 from circus.process.fast_road import (
     INHERIT,
     REPORT_BYTES_MAX,
@@ -95,17 +96,20 @@ class Spawner:
         *,
         mark: bytes = b"",
         sockets: Sequence[int] = (),
+        group: str = "",
     ) -> int:
         """The pid of the program, which runs; raises SpawnFailed and leaves nothing.
 
-        It finds `sockets` as its descriptors from 3 on.
+        It finds `sockets` as its descriptors from 3 on, and itself in the cgroup `group`.
         """
         prepared: Prepared = launch.ready or prepare(launch)
         if mark:
             prepared = prepared._replace(env=[*prepared.env, mark])
+        if group:
+            prepared = prepared._replace(group=group)
         streams = self._streams(launch, stdio)
         identity = identity_of(launch)
-        if identity or launch.limits or sockets or (self._strange and _signals_leak()):
+        if identity or launch.limits or sockets or group or (self._strange and _signals_leak()):
             return self._spawn_full(launch, prepared, streams, identity, sockets)
         return self._spawn_fast(prepared, streams)
 
@@ -165,7 +169,7 @@ class Spawner:
         # taken for ours. The mask lasts for one fork and the child clears it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            pid = fork_into(prepared.group) if prepared.group else os.fork()
             if pid == 0:
                 _become(launch, prepared, streams, identity, around)
         except OSError as error:
@@ -247,6 +251,8 @@ def _steps(
         ("setsid", os.setsid),
         ("rlimits", lambda: _limit(launch, around.nofile)),
     ]
+    if prepared.group:
+        steps.append(("cgroup", lambda: enter(prepared.group)))
     if prepared.umask >= 0:
         steps.append(("umask", lambda: os.umask(prepared.umask)))
     steps.append(("stdio", lambda: _redirect(streams)))

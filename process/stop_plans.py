@@ -61,7 +61,7 @@ class StopPlans:
             self._note(self._children.let_go([held.spawn_id for held in ended]))
         for held in self._children.living:
             if self._due.get(held.spawn_id, boot) <= boot:
-                self._signal(held, signal.SIGKILL, "tree" if held.plan.leftovers else "process")
+                self._signal(held, signal.SIGKILL, held.plan.last_scope)
                 self._due[held.spawn_id] = NOTHING_DUE
         return not self._children.living
 

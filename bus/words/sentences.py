@@ -65,6 +65,7 @@ def _exited(record: Record, body: Any) -> str:
     how = f"exited with code {body.code}"
     if body.signal is not None:
         how = f"was ended by {signal_name(body.signal)}{', core dumped' if body.core else ''}"
+        how += " for want of memory" if body.rusage.get("oom_kill") else ""
     return f"process {body.pid} of {_subject(record)} {how}"
 
 

@@ -90,7 +90,7 @@ def test_both_formats_say_the_same(tmp_path: Path) -> None:
     toml = loaded(tmp_path, "same.toml", TOML)
     ini = loaded(tmp_path, "same.ini", INI)
     assert toml.watchers == ini.watchers
-    assert toml.settings == altered(ini.settings, no_new_privs=True)
+    assert toml.settings == altered(ini.settings, no_new_privs=True, cgroup="auto")
 
 
 def test_values_arrive_in_the_units_of_the_record(tmp_path: Path) -> None:

@@ -132,8 +132,10 @@ def test_a_keeper_without_a_core_stops_those_that_it_has_adopted(
         grown.ended(pid)
     daemon.start()
     later = daemon.tale()
-    later.next("core.ready", where=lambda record: record.incarnation > 2)
-    assert WORKERS == len(daemon.pids("calm"))
+    for _ in pids:
+        later.next(
+            "process.spawned", "calm", where=lambda one: fields_of(one.body)["pid"] not in pids
+        )
     assert not set(pids) & set(daemon.pids("calm"))
     assert 0 == daemon.stop()
     ends = Counter(
