@@ -1,9 +1,9 @@
 """What most rows disturb: a circusd whose workers come and go, and write the truth.
 
 `churn` are workers that live for a moment; `calm` are some that nobody may touch. At the end the
-calm ones are the same as at the beginning, circusd ends with 0, its ledger obeys the laws, and what
-it says about `churn` is what those have written. `mark` is a watcher whose end is the last thing
-that subscribers listen for.
+calm ones are the same as at the beginning, circusd ends with 0, its ledger obeys the laws, each
+core that we have killed is lost in it, once, and what it says about `churn` is what those have
+written. `mark` is a watcher whose end is the last thing that subscribers listen for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
-from campaign.judge import judge_lives, judged
+from campaign.judge import judge_cores, judge_lives, judged
 from campaign.listener import MARK
 from campaign.stage import Stage
 from campaign.supervised import Supervised, running
@@ -89,6 +89,7 @@ class Churn:
         """Stop it; what it has recorded is also what the workers have written."""
         self._stage.expect(self.is_calm(), "workers that were left alone are others now")
         records = self.stop()
+        judge_cores(self._stage, records, self.daemon.struck)
         judge_lives(self._stage, records, self.truth, killed=self.killed)
         return records
 

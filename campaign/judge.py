@@ -7,12 +7,15 @@ that judged by rules of its own would prove less.
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from campaign.stage import Stage
 from campaign.truth import compare, lives, told
+from circus.bus import events
 from circus.bus.record import Record
 
 CHURNING: Final = ("churn",)  # the watchers whose workers write the truth
@@ -49,6 +52,14 @@ def judged(stage: Stage, state_dir: Path) -> list[Record]:
         stage.expect(False, f"the ledger breaks a law: {str(error)[:600]}")
         records = laws().read(state_dir)
     return records
+
+
+def judge_cores(stage: Stage, records: list[Record], struck: Sequence[int]) -> None:
+    """Each core that was killed is on record as lost, and none is twice."""
+    lost = Counter(one.body.pid for one in records if isinstance(one.body, events.CoreLost))
+    stage.expect(set(struck) <= set(lost), f"cores killed: {struck}, lost: {sorted(lost)}")
+    twice = [pid for pid, count in lost.items() if count > 1]
+    stage.expect(not twice, f"these cores are on record as lost more than once: {twice}")
 
 
 def judge_lives(

@@ -39,6 +39,7 @@ class Supervised:
         self.popen: subprocess.Popen[bytes] | None = None
         self._ear: Ear | None = None
         self._client: Client | None = None
+        self.struck: list[int] = []  # the pids of cores that we have killed
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -123,8 +124,9 @@ class Supervised:
     def strike_core(self) -> int:
         """KILL to the core that runs now; the boot ns before it."""
         until(lambda: self.core_pid() != 0, "there was no core to strike")
-        at = boot_ns()
-        kill(self.core_pid(), wait=False)
+        at, core = boot_ns(), self.core_pid()
+        if kill(core, wait=False):
+            self.struck.append(core)
         return at
 
     def strike_worker(self, pid: int) -> bool:

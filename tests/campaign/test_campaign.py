@@ -18,10 +18,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from campaign import harness, report, rows, tally, yardstick
+from campaign import harness, judge, report, rows, tally, yardstick
 from campaign.__main__ import main
 from campaign.stage import NotHere, Outcome, Row, Stage, Task, Wrong, boot_ns
 from campaign.truth import SLACK_NS, Life, Told, compare, lives, worker
+from circus.bus.codec import Stamp, stamped
+from circus.bus.events import CoreLost
+from circus.bus.record import Draft
+from circus.bus.values import CORE, Moment
 
 ROOT: Final = Path(__file__).parent.parent.parent
 SECOND: Final = 1_000_000_000
@@ -234,3 +238,18 @@ def test_a_limit_of_time_gives_way_to_a_slow_machine_only(tmp_path: Path) -> Non
     assert (0, 1, 0, 0) == (
         wrongs(900, 10, 100), wrongs(1100, 10, 100), wrongs(1100, 200, 100), wrongs(1100, 10, 99),
     )  # fmt: skip
+
+
+def test_a_core_that_is_lost_twice_or_never_is_found(tmp_path: Path) -> None:
+    """Each that was killed is told once; others may have been lost, too."""
+
+    def wrongs(struck: list[int], *lost: int) -> list[str]:
+        stage = Stage(tmp_path, Task(1, 1.0, 7))
+        stamp = Stamp(1, 0, CORE, Moment(1, 1), 1)
+        records = [stamped(stamp, Draft(CoreLost(pid, signal=9))) for pid in lost]
+        judge.judge_cores(stage, records, struck)
+        return stage.wrongs
+
+    assert [] == wrongs([5, 6], 5, 6, 7)
+    assert ["cores killed: [5, 6], lost: [5]"] == wrongs([5, 6], 5)
+    assert "more than once: [5]" in wrongs([5], 5, 5)[0]
