@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from circus.process.fast_road import SpawnFailed
 from circus.process.launch import Launch
 from circus.process.link import LinkClosed, LinkGarbled
-from circus.process.scribe_link import FROM_SCRIBE, READ_BYTES, put, take
+from circus.process.scribe_link import FROM_SCRIBE, MARKS, READ_BYTES, put, take
 from circus.process.spawn import Spawner
 from circus.process.stop_plans import NOTHING_DUE
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from circus.process.scribe_child import ScribeChild
 
 PIPE_BYTES: Final = 1024 * 1024
-STREAMS: Final = ("stdout", "stderr")
 # Before the next scribe, where one ended without having written anything.
 PAUSE: Final = 1_000_000_000
 
@@ -93,6 +92,8 @@ class Outputs:
                 pipes.reads[stream], pipes.writes[stream] = read, write
                 os.set_blocking(read, False)
                 _enlarge(read)
+                if read >= MARKS:
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         except OSError as error:
             pipes.close()
             raise SpawnFailed("stdio", error.errno or errno.EMFILE) from error
@@ -229,8 +230,10 @@ class Outputs:
             asked = put(scribe.link, ("finish",))
         except LinkClosed:
             asked = True
-        if not scribe.finish() or not asked:
-            self._host.complain("the end of some output was not written in time")
+        in_time = scribe.finish()
+        lost = [one for one in self._outputs.values() if scribe.take_mark(one.fd)]
+        if not in_time or not asked or lost:
+            self._host.complain("the end of some output could not be written")
         scribe.reap()
         scribe.close()
         self._scribe = None

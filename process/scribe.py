@@ -26,7 +26,6 @@ from typing import Any, Final
 from circus.process import linux
 from circus.process.link import LinkClosed
 from circus.process.scribe_link import (
-    FROM_SCRIBE,
     IDLE,
     IN_HAND,
     MEMORY_BYTES,
@@ -43,7 +42,6 @@ RETRY_SECONDS: Final = 1.0
 IGNORED: Final = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
-assert set(FROM_SCRIBE) == {"eof", "failed", "resumed"}
 
 
 class Stream:

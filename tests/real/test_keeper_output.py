@@ -219,3 +219,16 @@ def test_an_end_without_a_scribe_has_one_more(tmp_path: Path, mark: str) -> None
     keeper.wait("scribe_lost")
     assert 0 == keeper.end()
     assert [str(n) for n in range(5000)] == out.read_text("ascii").split()
+
+
+def test_an_end_says_what_could_not_be_written(
+    tmp_path: Path, mark: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is there who could put it on record."""
+    keeper = Embedded(tmp_path, mark, os.getpid())
+    keeper.ask(("list", 1))
+    keeper.wait("held")
+    _shell(keeper, "echo lost", out=Path("/dev/full"))
+    keeper.wait("output_failed")
+    assert 0 == keeper.end()
+    assert "circus-keeper: the end of some output could not be written\n" in capfd.readouterr().err
