@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from circus.bus.record import Record
 from circus.replay.ask.commandline import LEDGER, SINCE, UNTIL, finish, troubles_of
 from circus.replay.opening import Opened
+from circus.replay.pictures.perfetto import trace
 from circus.replay.pictures.stats import Stats, stats
 from circus.replay.pictures.stats_shown import as_csv, as_json, terminal
 from circus.replay.pictures.stats_svg import as_svg
@@ -35,26 +36,24 @@ WATCHERS: Final = click.option(
 @click.command("timeline")
 @LEDGER
 @click.option("-o", "--output", type=FILE, help="The page to write.")
+@click.option("--perfetto", type=FILE, help="A trace to write, for Perfetto's viewer.")
 @SINCE
 @UNTIL
 @WATCHERS
 def timeline_command(
-    ledger: Opened,
-    output: Path | None,
-    *,
-    since: int | None,
-    until: int | None,
-    watchers: tuple[str, ...],
+    ledger: Opened, *, output: Path | None, perfetto: Path | None, until: int | None, **part: Any
 ) -> None:
     """Draw the lives of all processes: one page for a browser, which needs no network."""
-    if output is None:
-        raise click.UsageError("cannot draw: say where to, with -o page.html")
+    if output is None and perfetto is None:
+        raise click.UsageError("cannot draw: say where to, with -o page.html or --perfetto t.json")
     try:
-        records = _up_to(until, ledger, "timeline")
-        page = draw(records, since=since, watchers=watchers).page(_title(ledger))
+        if output is not None:
+            page = draw(_up_to(until, ledger, "timeline"), **part).page(_title(ledger))
+            _write(output, page)
+        if perfetto is not None:
+            _write(perfetto, json.dumps(trace(_up_to(until, ledger, "timeline"), **part)))
     except TooMany as error:
         raise click.UsageError(str(error)) from error
-    _write(output, page)
     finish(ledger)
 
 
@@ -66,16 +65,9 @@ def timeline_command(
 @click.option("--csv", "form", flag_value="csv", help="A table: one line for each watcher.")
 @click.option("--svg", "form", flag_value="svg", help="A picture to put on a page.")
 @click.option("--json", "form", flag_value="json", help="For programs; durations in nanoseconds.")
-def stats_command(
-    ledger: Opened,
-    *,
-    since: int | None,
-    until: int | None,
-    watchers: tuple[str, ...],
-    form: str | None,
-) -> None:
+def stats_command(ledger: Opened, *, until: int | None, form: str | None, **part: Any) -> None:
     """Restarts, causes of exits, uptimes, times to ready, availability: by watcher."""
-    figures = stats(_up_to(until, ledger, "stats"), since=since, watchers=watchers)
+    figures = stats(_up_to(until, ledger, "stats"), **part)
     if form == "csv":
         click.echo(as_csv(figures), nl=False)
     elif form == "svg":

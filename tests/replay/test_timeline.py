@@ -212,3 +212,23 @@ def test_what_ran_already_when_a_part_begins_is_drawn_from_its_start() -> None:
         tables[key] for key in ("records", "lives", "viewFrom", "firstSeq")
     )
     assert (1, 2, 0, 0, 3) == numbers[-5:]
+
+
+def test_a_trace_has_a_slice_for_every_life_and_an_arrow_from_its_cause(tmp_path: Path) -> None:
+    """
+    As Perfetto's viewer reads it: a process for each watcher, a thread for each slot.
+    """
+    state, file = written(tmp_path / "state"), tmp_path / "trace.json"
+    assert 0 == ask("timeline", state, "--perfetto", file).exit_code
+    told = json.loads(file.read_text())["traceEvents"]
+    spawns = [record for record in records_in(state) if record.name == "process.spawn"]
+    slices = [one for one in told if one["ph"] == "X"]
+    assert sorted(record.seq for record in spawns) == sorted(
+        one["args"]["spawn_id"] for one in slices
+    )
+    processes = {one["pid"]: one["args"]["name"] for one in told if one["name"] == "process_name"}
+    assert {"circusd", "web", "db"} == set(processes.values())
+    arrows = [one["id"] for one in told if one["ph"] == "s"]
+    assert arrows
+    assert arrows == [one["id"] for one in told if one["ph"] == "f"]
+    assert all(one["ts"] >= 0 and one.get("dur", 0) >= 0 for one in told if one["ph"] != "M")
