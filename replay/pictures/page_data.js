@@ -184,14 +184,14 @@ class Tale {
     const names = Uint8Array.from(this.names, has);
     const texts = Uint8Array.from(this.texts, has);
     const subjects = Uint8Array.from(this.subjects, ([watcher]) => has(watcher));
-    const outcomes = this.outcomes.map(([name]) => name === word);
+    const outcome = this.outcomes.findIndex(([name]) => name === word);
     return (row) => names[this.name[row]] || texts[this.text[row]] || subjects[this.subject[row]]
       || (number >= 0 && (this.pid[row] === number || this.seq[row] === number))
-      || this.#endsAs(row, outcomes);
+      || (outcome >= 0 && this.#endsAs(row, outcome));
   }
 
-  #endsAs(row, outcomes) {
+  #endsAs(row, outcome) {
     const life = this.lifeOfRow(row);
-    return life >= 0 && this.life.ended[life] === row + 1 && outcomes[this.life.outcome[life]];
+    return life >= 0 && this.life.ended[life] === row + 1 && this.life.outcome[life] === outcome;
   }
 }

@@ -429,6 +429,7 @@ class Overview {
     this.counts.forEach((counts, column) => {
       let y = this.height;
       counts.forEach((count, outcome) => {
+        if (!count) return;
         const high = Math.sqrt(count / this.most) * (this.height - 4);
         c.fillStyle = outcomeColours[outcome];
         c.fillRect(column * 3, y - high, 2.4, high);
