@@ -103,11 +103,10 @@ def spoken(span: int) -> str:
 def _watcher(one: WatcherStats, width: int) -> Iterator[list[Piece]]:
     name = plain(one.watcher)
     missing = f", {spoken(one.down)} missing" if one.down else ""
+    running = f"{one.running} of {one.wanted} run at the end"
     yield [
         Piece(f"{name:<{NAME_WIDTH}} ", "cyan"),
-        Piece(
-            f"{one.running} of {one.wanted} run at the end, available {percent(one.availability)}{missing}"
-        ),
+        Piece(f"{running}, available {percent(one.availability)}{missing}"),
     ]
     yield _labelled("availability", [_level(share) for share in resampled(one.slices, width)])
     counts = f"{one.started} started, {one.restarts} of them restarts"

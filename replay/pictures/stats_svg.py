@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -81,16 +82,18 @@ def _row(one: WatcherStats, y: int, most: int) -> Iterator[str]:
 
 
 def _availability(slices: Sequence[float | None], y: int) -> Iterator[str]:
-    step = STRIP / max(1, len(slices))
-    for number, share in enumerate(slices):
-        x = LEFT + number * step
+    step, x = STRIP / max(1, len(slices)), float(LEFT)
+    for share, alike in groupby(slices):
+        width = step * len(list(alike))
         if share is None:
-            yield _box((x, y + HIGH - 2, step, 2), 'class="none"')
-            continue
-        if share < 1:
-            missing = (x, y, step, HIGH * (1 - share))
-            yield _box(missing, 'class="down"', f"{percent(share)} available")
-        yield _box((x, y + HIGH * (1 - share), step, HIGH * share), 'class="up"')
+            yield _box((x, y + HIGH - 2, width, 2), 'class="none"')
+        else:
+            high = HIGH * share
+            if share < 1:
+                missing = (x, y, width, HIGH - high)
+                yield _box(missing, 'class="down"', f"{percent(share)} available")
+            yield _box((x, y + HIGH - high, width, high), 'class="up"')
+        x += width
 
 
 def _deaths(deaths: Sequence[int], y: int) -> Iterator[str]:
