@@ -102,7 +102,7 @@ class _Asked(NamedTuple):
 class _Ears:
     """What is known about the live stream."""
 
-    __slots__ = ("behind_since", "heard", "holes", "joins", "joins_at", "polling_until")
+    __slots__ = ("behind_since", "heard", "holes", "joins", "joins_at", "polling_until", "volatile")
 
     def __init__(self) -> None:
         self.joins = 0
@@ -111,6 +111,7 @@ class _Ears:
         self.behind_since: int | None = None
         self.holes: deque[int] = deque()
         self.polling_until = 0
+        self.volatile = False  # as the latest message has it
 
     def loses_too_much(self, now: int) -> bool:
         """Count one hole; True once there were too many lately."""
@@ -153,6 +154,11 @@ class Follow:
     def lag(self) -> int:
         """How many records there are that have not been handed out yet."""
         return max(0, self.head - (self.place.seq or 0))
+
+    @property
+    def volatile(self) -> bool:
+        """The daemon cannot write down what it says."""
+        return self._ears.volatile
 
     # --- what to do next --------------------------------------------------------------------------
 
@@ -354,6 +360,7 @@ class Follow:
         if self.place.log_id is None:
             self.place = self.place._replace(log_id=header.log_id)
         self.head = max(self.head, header.head_seq)
+        self._ears.volatile = header.volatile
 
 
 def _count(payload: bytes) -> int:

@@ -35,6 +35,8 @@ class Head(Protocol):
 
     @property
     def first_retained(self) -> int: ...
+    @property
+    def degraded(self) -> bool: ...
 
 
 # One wake-up reads this many, then workers have their turn again.
@@ -64,7 +66,7 @@ class EventStream:
         ledger, now = self._ledger, self._clock.now()
         return Header(
             ledger.log_id, self._incarnation, ledger.first_retained, ledger.head,
-            ledger.chain[:8], now.wall, now.boot, None, self._seed,
+            ledger.chain[:8], now.wall, now.boot, None, self._seed, ledger.degraded,
         )  # fmt: skip
 
     def publish(

@@ -45,6 +45,11 @@ class Subscriber:
         """Records that exist and have not arrived here yet, as far as is known."""
         return self._follow.lag if self._follow is not None else 0
 
+    @property
+    def volatile(self) -> bool:
+        """The daemon's disk takes nothing just now: what comes may be lost with the daemon."""
+        return self._follow is not None and self._follow.volatile
+
     def _is_asleep(self) -> bool:
         """Whether there is a ledger to read but nobody to ask.
 

@@ -72,6 +72,7 @@ class Header(NamedTuple):
     boot: int  # ns
     frame_seq: int | None = None  # E only: seq of the first record in the payload
     seed: int = 0  # of this start of the core, as `core.started` has it
+    volatile: bool = False  # the disk takes nothing: the newest records are in memory only
 
     @property
     def core(self) -> tuple[int, int]:
@@ -109,8 +110,9 @@ class Live(NamedTuple):
 
 
 def encode_header(header: Header) -> bytes:
-    """A msgpack array; the protocol's number comes first."""
-    return _pack((PROTOCOL, *header))
+    """A msgpack array; the protocol's number comes first, `volatile` is there only if it holds."""
+    fields = (PROTOCOL, *header)
+    return _pack(fields if header.volatile else fields[:-1])
 
 
 def decode_header(data: bytes) -> Header:
@@ -131,6 +133,8 @@ def _check_header(header: Header) -> None:
     for name in ("incarnation", "first_seq", "head_seq", "wall", "boot", "seed"):
         if not _is_count(getattr(header, name)):
             raise Malformed(f"cannot decode the header: {name} is not an unsigned integer")
+    if not isinstance(header.volatile, bool):
+        raise Malformed("cannot decode the header: volatile is not true or false")
     if header.frame_seq is not None and not _is_count(header.frame_seq):
         raise Malformed("cannot decode the header: frame_seq is not an unsigned integer")
 

@@ -170,39 +170,47 @@ def _reap(pid: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _both_readers_agree(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever ledger a test leaves, a reader written from the text alone reads the same in it.
+    """Whatever ledger a test leaves, a reader written from the text alone reads the same in it, and
+    every life in it adds up.
 
     Only where ours finds no damage: tests that spoil bytes compare what they expect themselves.
     """
-    top = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    tops = [
+        request.getfixturevalue(name)
+        for name in ("tmp_path", "state_dir")
+        if name in request.fixturenames
+    ]
     yield
-    if top is None:
-        return
+    for directory in sorted({path.parent for top in tops for path in top.rglob("*.evl")}):
+        _compare(directory)
+
+
+def _compare(directory: Path) -> None:
     from circus.bus.disk import RealDisk
     from circus.bus.segments import UnknownFormat
     from circus.replay.verify import verify
 
-    for directory in sorted({path.parent for path in top.rglob("*.evl")}):
-        try:
-            verdict = verify(RealDisk(), str(directory))
-        except (OSError, UnknownFormat):
-            continue
-        if not verdict.damage and verdict.torn is None:
-            try:
-                second = load_second_reader().read_ledger(directory)
-            except (ValueError, TypeError):
-                continue  # Payloads that are no records: a test of bytes.
-            read = (len(second), sum(len(records) for _, records in second))
-            records = verdict.head.seq - verdict.first_seq + 1
-            assert (verdict.frames, records) == read, directory
+    try:
+        verdict = verify(RealDisk(), str(directory))
+    except (OSError, UnknownFormat):
+        return
+    if verdict.damage or verdict.torn is not None:
+        return
+    try:
+        second = load_of_bus("second_reader").read_ledger(directory)
+    except (ValueError, TypeError):
+        return  # Payloads that are no records: a test of bytes.
+    read = (len(second), sum(len(records) for _, records in second))
+    records = verdict.head.seq - verdict.first_seq + 1
+    assert (verdict.frames, records) == read, directory
+    load_of_bus("audit").audit(second)
 
 
 @cache
-def load_second_reader() -> ModuleType:
-    """tests/bus/second_reader.py, which imports nothing of ours."""
-    spec = importlib.util.spec_from_file_location(
-        "second_reader_of_all", Path(__file__).parent / "bus" / "second_reader.py"
-    )
+def load_of_bus(name: str) -> ModuleType:
+    """A module beside the tests of the ledger, which imports nothing of ours."""
+    place = Path(__file__).parent / "bus" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_of_all", place)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -61,6 +61,7 @@ class ListLedger:
         self.head = 0
         self.chain = CHAIN_START
         self.first_retained = 1
+        self.degraded = False
 
     def append(self, payload: bytes, count: int) -> Stored:
         first = self.head + 1

@@ -32,6 +32,7 @@ class Head:
     head = 0
     chain = bytes(16)
     first_retained = 1
+    degraded = False
 
 
 class Stage:
@@ -113,6 +114,18 @@ def test_every_frame_is_one_message_with_its_place(stage: Stage) -> None:
         second.header.frame_seq, second.header.head_seq, second.header.head_chain8,
     )  # fmt: skip
     assert ((3, 9), LOG_ID, b"payload") == (first.header.core, first.header.log_id, first.payload)
+
+
+def test_what_no_disk_has_taken_is_marked(stage: Stage) -> None:
+    """
+    While the ledger is degraded its news is `volatile`; afterwards it is not.
+    """
+    one = stage.subscriber(EVENT)
+    stage.serve_until(1)
+    for degraded in (False, True, False):
+        stage.head.degraded = degraded
+        stage.publish(1)
+        assert degraded is next_of(one).header.volatile
 
 
 def test_with_nobody_listening_nothing_is_sent(stage: Stage) -> None:

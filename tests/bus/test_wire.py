@@ -11,7 +11,15 @@ from typing import Any, Final
 import pytest
 
 from circus.bus import wire
-from circus.bus.codec import from_outside, pack
+from circus.bus.codec import (
+    encode_records,
+    from_ledger,
+    from_outside,
+    pack,
+    record_map,
+    records_of,
+)
+from circus.bus.names import TAGS, Unknown
 from circus.bus.wire import Malformed
 
 VECTORS: Final = Path(__file__).parent.parent / "vectors" / "wire"
@@ -70,6 +78,23 @@ def test_a_live_message_is_read_as_it_was_meant(vector: Any) -> None:
     assert expected == wire.decode_live(frames_of(vector))
 
 
+@pytest.mark.parametrize("vector", vectors("records.json"))
+def test_a_record_is_read_as_it_was_meant_and_written_again(vector: Any) -> None:
+    """Bytes to record, and back to the same bytes."""
+    payload = bytes.fromhex(vector["payload"])
+    (record,) = records_of(payload)
+    assert not isinstance(record.body, Unknown)
+    assert MAKE.meant(vector["value"]) == from_ledger(payload)[0] == record_map(record)
+    assert payload == encode_records([record])
+
+
+def test_every_name_has_a_record_among_the_vectors() -> None:
+    """A new name comes with its bytes: run tests/vectors/wire/rewrite.py."""
+    names = {vector["name"].partition(",")[0] for vector in MAKE.records()}
+    written = json.loads((VECTORS / "records.json").read_text(encoding="ascii"))
+    assert set(TAGS) == names == {vector["name"].partition(",")[0] for vector in written}
+
+
 def test_the_document_shows_every_vector() -> None:
     """docs/wire.md has the bytes of the examples, so that nobody needs this repository."""
     document = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
@@ -80,7 +105,7 @@ def test_the_document_shows_every_vector() -> None:
 
 def test_a_longer_header_of_a_newer_version_is_understood() -> None:
     """Fields may be added at the end."""
-    fields = (1, *HEADER[:7], 4, 5, "new")
+    fields = (1, *HEADER[:7], 4, 5, False, "new")
     assert HEADER._replace(frame_seq=4, seed=5) == wire.decode_header(pack(fields))
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from circus.bus import wire
-from circus.bus.codec import Stamp, encode_records, stamped
+from circus.bus.codec import Stamp, encode_records, record_map, stamped
 from circus.bus.events import ProcessExited
-from circus.bus.record import Draft
+from circus.bus.names import TAGS
+from circus.bus.record import Body, Draft
 from circus.bus.segments import encode_frame
+from circus.bus.shapes import NOTHING, Field, declared
 from circus.bus.values import Moment
 
 HERE: Final = Path(__file__).parent
@@ -103,6 +105,10 @@ def live() -> list[dict[str, Any]]:
             wire.event_message(own, payload()),
             wire.Live(wire.EVENT, own, payload=payload()),
         ),
+        "one decision that no disk has taken": (
+            wire.event_message(own._replace(volatile=True), payload()),
+            wire.Live(wire.EVENT, own._replace(volatile=True), payload=payload()),
+        ),
         "heartbeat": (wire.heartbeat_message(HEADER), wire.Live(wire.HEARTBEAT, HEADER)),
         "barrier": (
             wire.barrier_message(topic, HEADER),
@@ -115,11 +121,71 @@ def live() -> list[dict[str, Any]]:
     ]
 
 
-FILES: Final = {"requests.json": requests, "replies.json": replies, "live.json": live}
+MAP: Final = {"name": "web", "numprocesses": 2}
+SAMPLES: Final[dict[str, Any]] = {
+    "bool": True,
+    "str": "text",
+    "tuple[int, ...]": (6812, 6813),
+    "tuple[str, ...]": ("web", "db"),
+    "Mapping[str, Any]": MAP,
+    "Mapping[str, int]": {"utime": 1_000_000, "maxrss": 9216},
+    "Mapping[str, tuple[str, ...]]": {"web": ("cmd", "env")},
+    "tuple[Mapping[str, Any], ...]": (MAP,),
+}
+
+
+def sample(field: Field, place: int) -> Any:
+    """A value for one field: no two numbers of a body are the same."""
+    kind = field.type.removesuffix(" | None")
+    return 70 + place if kind == "int" else SAMPLES[kind]
+
+
+def bodies(cls: type[Body]) -> list[tuple[str, Body]]:
+    """Every field said; and, where some need not be, only the others."""
+    fields = declared(cls)
+    values = {one.name: sample(one, place) for place, one in enumerate(fields)}
+    needed = {
+        one.name: values[one.name]
+        for one in fields
+        if one.default is NOTHING and one.factory is None
+    }
+    said = [("", cls(**values))]
+    return said if needed == values else [*said, (", what must be said", cls(**needed))]
+
+
+def records() -> list[dict[str, Any]]:
+    """One record of every name: a frame's payload, and the map in it."""
+    found = []
+    for tag, cls in TAGS.items():
+        stamp = Stamp(43, 40, "client", Moment(7, 8), 3)
+        for how, body in bodies(cls):
+            draft = Draft(body, "watcher:web#7", "web", 1, 41)
+            if body.kind == "command":
+                draft = draft._replace(id=ID, peer={"uid": 0, "pid": 6812}, deadline=9)
+            record = stamped(stamp, draft)
+            found.append(
+                {
+                    "name": tag + how,
+                    "payload": encode_records([record]).hex(),
+                    "value": shown(record_map(record)),
+                }
+            )
+    return found
+
+
+FILES: Final = {
+    "records.json": records,
+    "requests.json": requests,
+    "replies.json": replies,
+    "live.json": live,
+}
 
 
 def text(name: str) -> str:
     """A file as it should be."""
+    if name == "records.json":  # A line each: there are many.
+        lines = ",\n".join(json.dumps(one, ensure_ascii=True) for one in FILES[name]())
+        return f"[\n{lines}\n]\n"
     return json.dumps(FILES[name](), indent=2, ensure_ascii=True) + "\n"
 
 
