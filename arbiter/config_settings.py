@@ -27,6 +27,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "loglevel": ("critical", "error", "warning", "info", "debug"),
     "transport": ("zmq", "memory"),
     "orphans": ("stop", "adopt", "leave"),
+    "on_log_failure": ("refuse_commands", "stop_workers"),
     "durability": ("always", "group", "none"),
 }
 

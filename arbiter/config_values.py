@@ -39,6 +39,11 @@ class Settings:
     durability: str = setting(
         "group", "what is synced before it is told: always, group (within 100 ms) or none"
     )
+    on_log_failure: str = setting(
+        "refuse_commands",
+        "while the disk takes no records, changes are refused: refuse_commands; or all workers are "
+        "stopped, too, until somebody starts them: stop_workers",
+    )
     watchdog: int = setting(
         30_000_000_000, "how long the core may be silent before it is replaced; 0: for ever",
         kind="seconds",

@@ -164,6 +164,7 @@ class Parts:
     watch: KeeperWatch
     durability: str = "group"
     keeper_pid: int = 0
+    on_log_failure: str = "refuse_commands"
     orphans: str = "leave"  # what becomes of workers whose keeper was killed
     found: int = 0  # the newest record of the incarnations before
     complaints: tuple[str, ...] = ()  # of the recovery: for the operator's log
@@ -231,6 +232,7 @@ class Engine:
         self._waiter = Waiter(parts, self.calls)
         self._quiet_until: Nanoseconds = 0  # nothing but heartbeats and pings is due before
         self.upkeep = Upkeep(parts.ledger, parts.syncer, parts.runtime, parts.keep)
+        self.upkeep.stops_workers = parts.on_log_failure == "stop_workers"
         self._seen_head = 0
         self._ready = False
         self._code: int | None = None

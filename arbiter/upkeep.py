@@ -2,7 +2,8 @@
 
 Knows:     bus.ledger, bus.syncer, arbiter.runtime.
 Known by:  arbiter.engine, the simulator's core.
-Never:     waits for a disk; stops supervision because a disk is full (ADR-0011).
+Never:     waits for a disk; stops supervision because a disk is full (ADR-0011), nor a worker,
+           unless `on_log_failure` says so.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from collections.abc import Callable
 
 from circus.arbiter.runtime import Runtime
 from circus.bus import events
+from circus.bus.commands import ArbiterStop
 from circus.bus.ledger import RETRY_NS, Ledger
 from circus.bus.record import Body, Draft
 from circus.bus.syncer import Syncing
-from circus.bus.values import Moment, Nanoseconds
+from circus.bus.values import ARBITER, Moment, Nanoseconds
 
 
 class Upkeep:
     """Owned by a loop, which asks after every wake-up."""
 
-    __slots__ = ("_keep", "_ledger", "_runtime", "_syncer", "retry_due")
+    __slots__ = ("_keep", "_ledger", "_runtime", "_syncer", "retry_due", "stops_workers")
 
     def __init__(
         self, ledger: Ledger, syncer: Syncing, runtime: Runtime, keep: Callable[[], None]
@@ -29,6 +31,7 @@ class Upkeep:
         self._ledger = ledger
         self._syncer = syncer
         self._runtime = runtime
+        self.stops_workers = False  # rather than to let them run unrecorded
         self.retry_due: Nanoseconds = 0  # boot ns at which a failed disk is tried again; 0: none
 
     def settle(self, now: Moment) -> int:
@@ -48,18 +51,22 @@ class Upkeep:
         first = not self.retry_due
         if not first and now.boot < self.retry_due:
             return False
-        if first and not self._make_room():
-            self.retry_due = now.boot + RETRY_NS
-            return False
-        gap = self._ledger.retry(now)
+        gap = self._ledger.retry(now) if not first or self._make_room() else None
         if gap is None:
             self.retry_due = now.boot + RETRY_NS
+            if first and self.stops_workers:
+                self._stop_workers()
             return False
         self.retry_due = 0
         self._tell(events.LogGap(*gap))
         if gap.lost_to:
             self._bridge(now)
         return True
+
+    def _stop_workers(self) -> None:
+        """For who must not run what is not on record: until somebody starts them again."""
+        self._runtime.command(ARBITER, ArbiterStop())
+        self._runtime.pump()
 
     def _bridge(self, now: Moment) -> None:
         """No later core can fold over the gap: it begins with what this one knows."""

@@ -77,6 +77,7 @@ class Wiring:
     watchdog: int = SILENCE
     orphans: str = "leave"
     cgroup: str = "off"
+    on_log_failure: str = "refuse_commands"
     observers: Sequence[Observer] = ()
     # The library puts itself between the reaper and its inbox (ADR-0071).
     hands: Callable[[ReaperPort, Callable[[Sequence[Draft]], None]], ReaperPort] | None = None
@@ -184,7 +185,8 @@ def open_engine(wiring: Wiring) -> Engine:
             router=bind_ctl(context, wiring.ctl), events=stream_socket, clock=clock,
             projection=projection, outcomes=outcomes, sources=sources, options=wiring.options,
             durability=wiring.durability, keeper_pid=wiring.keeper_pid,
-            orphans=wiring.orphans, found=past.last.seq if past.last else 0,
+            orphans=wiring.orphans, on_log_failure=wiring.on_log_failure,
+            found=past.last.seq if past.last else 0,
             watch=KeeperWatch(runtime, wiring.link, wiring.keeper_pid, wiring.watchdog),
             snapshots=Snapshotting(ledger, directory, recalled.begun_at),
             complaints=recalled.complaints,

@@ -231,6 +231,7 @@ def _wiring(config: Config, source: Source, places: Places, link: Link) -> Wirin
         durability=settings.durability,
         umask=settings.umask, no_new_privs=settings.no_new_privs, watchdog=settings.watchdog,
         orphans=settings.orphans, cgroup=settings.cgroup,
+        on_log_failure=settings.on_log_failure,
         settings={
             "endpoint": ctl[-1], "pubsub_endpoint": stream[-1], "stats_endpoint": None,
             "multicast_endpoint": None, "check_delay": 0.0,

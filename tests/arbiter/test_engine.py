@@ -237,6 +237,26 @@ def test_a_failing_disk_is_tried_again_and_its_gap_told(opened: Open) -> None:
 
 
 @pytest.mark.real
+def test_where_nothing_may_run_unrecorded_a_failing_disk_stops_the_workers(opened: Open) -> None:
+    """
+    `on_log_failure = stop_workers`: the command is on record when the disk is well again.
+    """
+    core = opened(on_log_failure="stop_workers").start()
+    ledger = core.engine.parts.ledger
+    core.inside(lambda: ledger.degrade(OSError(errno.ENOSPC, "No space left on device")))
+    core.ask("list")
+
+    def hurry() -> None:
+        core.engine.upkeep.retry_due = 1
+
+    core.inside(hurry)
+    assert core.ask("quit")["status"] == "ok"
+    core.end()
+    told = [type(record.body) for record in core.records()]
+    assert told.index(commands.ArbiterStop) < told.index(events.LogGap)
+
+
+@pytest.mark.real
 def test_idle_work_is_done_when_nothing_else_is(opened: Open) -> None:
     """
     Once, and soon.
