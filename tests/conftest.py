@@ -201,9 +201,10 @@ def _compare(directory: Path) -> None:
     except (ValueError, TypeError):
         return  # Payloads that are no records: a test of bytes.
     read = (len(second), sum(len(records) for _, records in second))
-    records = verdict.head.seq - verdict.first_seq + 1
-    assert (verdict.frames, records) == read, directory
-    load_of_bus("audit").audit(second)
+    count = verdict.head.seq - verdict.first_seq + 1
+    assert (verdict.frames, count) == read, directory
+    if all(isinstance(record, dict) for _, records in second for record in records):
+        load_of_bus("audit").audit(second)
 
 
 @cache
