@@ -1,6 +1,6 @@
 """Room: arbiter -- without its keeper: what a core does about workers that are nobody's children.
 
-Knows:     process.orphans and process.marks (who is ours), the projection (whose plans they have).
+Knows:     process.orphans, process.unheard (who is ours), the projection (whose plans they have).
 Known by:  the engine (its keeper is gone), arbiter.wiring (the one of the daemon before is).
 Never:     starts anything; stops what is not proven to be what is on record.
 
@@ -21,9 +21,9 @@ from circus.bus.record import Draft, Record
 from circus.process.fast_road import SpawnFailed
 from circus.process.identity import find
 from circus.process.launch import Plan, plan_of
-from circus.process.marks import Marked, marked
 from circus.process.orphans import Survivor, is_there, stop
 from circus.process.orphans_core import Evidence, is_answer
+from circus.process.unheard import Marked, marked
 
 
 def survivors(spawns: Spawns, projection: Projection, log: str) -> list[Survivor]:

@@ -39,7 +39,11 @@ class KeeperLost(Stopped):
     def __init__(self, how: str, pids: Sequence[int]) -> None:
         self.pids = tuple(pids)
         listed = ", ".join(map(str, pids))
-        left = f"run on without it (pids: {listed}): end them, then" if pids else "are stopped;"
+        left = (
+            f"run on without it (pids: {listed}): end them, or have them adopted (`orphans`), then"
+            if pids
+            else "are stopped;"
+        )
         super().__init__(f"cannot go on: the keeper {how}; its workers {left} start again")
 
 

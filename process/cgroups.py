@@ -19,8 +19,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from circus.process import linux
-
 OFF: Final = "off"
 AUTO: Final = "auto"
 LOG_DIGITS: Final = 12
@@ -95,6 +93,8 @@ class Cgroups:
 
 def fork_into(path: str) -> int:
     """Fork; the child begins in this cgroup where the kernel can do that, and calls `enter`."""
+    from circus.process import linux  # with ctypes, for which no first core is to wait
+
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return linux.fork_into(fd)

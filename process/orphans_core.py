@@ -1,7 +1,7 @@
 """Room: process -- is the process behind a pid the one on record? Decided, never looked up.
 
 Knows:     nothing.
-Known by:  process.proof, which looks; process.orphans, process.marks.
+Known by:  process.proof, which looks; process.orphans, process.unheard.
 Never:     asks the kernel, reads a clock; believes a pid alone.
 """
 

@@ -1,7 +1,7 @@
 """Room: process -- looking at processes that are not our children: is it that one, how did it end?
 
 Knows:     process.orphans_core (what proves it), process.linux; /proc, pidfds.
-Known by:  process.orphans, process.marks, process.kernel (adopts).
+Known by:  process.orphans, process.unheard, process.kernel (adopts).
 Never:     believes a pid; waits longer than it says; signals.
 """
 

@@ -279,6 +279,26 @@ def test_the_workers_of_a_killed_keeper_are_stopped_as_those_of_a_daemon(
     assert 2 == _ended(told)
 
 
+def test_the_next_arbiter_adopts_what_a_killed_keeper_left(
+    state_dir: Path, reaped: Callable[[int], int]
+) -> None:
+    """
+    With the same state directory; the processes are the same, and it stops them in the end.
+    """
+    arbiter, _, pids = _bereaved(state_dir, reaped, orphans="adopt")
+    assert isinstance(arbiter.failure, KeeperLost)
+    assert tuple(pids) == arbiter.failure.pids
+    sleepers = {"name": "sleeper", "cmd": "sleep 1000", "numprocesses": 2}
+    again = made(state_dir, sleepers, orphans="adopt")
+    again.start().result(WAIT)
+    assert pids == sorted(again.get_watcher("sleeper").pids)
+    again.stop()
+    with subscribe(str(state_dir), after=0, follow=False) as records:
+        told = list(records)
+    assert 2 == len([record for record in told if record.name == "process.adopted"])
+    assert 2 == _ended(told)
+
+
 def _ended(records: list[Record]) -> int:
     """How many processes have ended on record, each once."""
     ends = [r.spawn_id for r in records if isinstance(r.body, ProcessExited | ProcessLost)]

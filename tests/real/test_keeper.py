@@ -251,6 +251,20 @@ def test_a_core_that_speaks_nonsense_is_dropped(tmp_path: Path, mark: str) -> No
     assert 0 == keeper.end()
 
 
+def test_what_the_first_core_waits_for_is_little() -> None:
+    """Between the keeper's own start and that of its core; ctypes alone costs a millisecond."""
+    source = (
+        "import sys; import circus.process.keeper;"
+        "print(sorted({'ctypes', 'msgpack', 'circus.process.keeper_loop'}"
+        " & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-I", "-c", source],
+        capture_output=True, text=True, check=True, timeout=DEADLINE,
+    )  # fmt: skip
+    assert "[]\n" == run.stdout
+
+
 def test_the_keeper_loads_no_third_party_but_msgpack(tmp_path: Path) -> None:
     """Small enough to never be the reason: no zmq, no attrs, no psutil, no asyncio, no cores."""
     source = (

@@ -12,9 +12,10 @@ from typing import Any, Final
 import pytest
 
 from circus.process.launch import Launch
-from circus.process.marks import VARIABLE, mark, marked
+from circus.process.marks import VARIABLE, mark
 from circus.process.orphans_core import TICK, Evidence, is_answer
 from circus.process.spawn import Spawner
+from circus.process.unheard import marked
 
 LOG: Final = os.urandom(16).hex()
 PATH: Final = "/usr/bin:/bin"
