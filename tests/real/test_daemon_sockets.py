@@ -87,8 +87,9 @@ def test_a_socket_accepts_across_a_killed_core_and_a_restart_of_its_worker(
     end(pid)  # Nobody respawns it before there is a core.
     served, _ = _ask((host, int(port)))
     assert served == pid_of(tale.next("process.spawned"))
-    assert {"ok"} == {daemon.ask(verb, waiting=True)["status"] for verb in ("restart-core",)}
-    assert served == _ask((host, int(port)))[0]
+    for verb in ("restart-core", "upgrade"):
+        assert "ok" == daemon.ask(verb, waiting=True)["status"]
+        assert served == _ask((host, int(port)))[0]
     daemon.stop()
     bound = [r for r in daemon.judge() if r.name.startswith("socket.")]
     assert ["socket.bound"] * 2 == [record.name for record in bound]

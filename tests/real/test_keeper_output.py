@@ -59,6 +59,11 @@ def _until(path: Path, words: str) -> str:
     return path.read_text("ascii")
 
 
+def _names(seen: list[Any], *names: str) -> bool:
+    """Whether all of these have been told."""
+    return {*names} <= {report[0] for report in seen}
+
+
 def _pipes(keeper: Embedded) -> list[str]:
     """Those that it holds an end of."""
     ends: list[str] = []
@@ -155,9 +160,7 @@ def test_a_replaced_keeper_and_its_scribe_lose_no_line(keeper: Embedded, tmp_pat
     for number in range(REPLACEMENTS):
         size = out.stat().st_size if out.exists() else 0
         keeper.ask(("reexec", number, ""))
-        seen = keeper.until(
-            lambda seen: {"reexeced", "scribe_started"} <= {report[0] for report in seen}
-        )
+        seen = keeper.until(lambda seen: _names(seen, "reexeced", "scribe_started"))
         scribes += [report[1] for report in seen if report[0] == "scribe_started"]
         assert [] == [r for r in seen if r[0] in ("scribe_lost", "output_uncertain")]
         while out.stat().st_size <= size:
@@ -215,8 +218,11 @@ def test_an_end_without_a_scribe_has_one_more(tmp_path: Path, mark: str) -> None
     keeper.wait("held")
     out = tmp_path / "out"
     _shell(keeper, COUNT.format(n=5000), out=out)
-    os.kill(keeper.wait("scribe_started")[0][1], signal.SIGKILL)
-    keeper.wait("scribe_lost")
+    told = {
+        report[0]: report for report in keeper.until(lambda seen: _names(seen, "scribe_started"))
+    }
+    os.kill(told["scribe_started"][1], signal.SIGKILL)
+    keeper.until(lambda seen: _names([*told.values(), *seen], "scribe_lost", "exited"))
     assert 0 == keeper.end()
     assert [str(n) for n in range(5000)] == out.read_text("ascii").split()
 
