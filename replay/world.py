@@ -109,7 +109,7 @@ class World(Machine):
                 self.snapshots.make(decisions, self.agenda.wall)
         if decisions >= self.restarts.due:
             self.restarts.pass_on(decisions)
-            self.command("restart-core")
+            self.command(self.restarts.verb())
         self.panel.step(self)
         if decisions - self._examined >= HISTORY_STEPS:
             self.examine()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, Final, Protocol
 
 import attr
@@ -159,6 +160,7 @@ class SimCore:
         switchboard.observers.append(truth)
         for other in (self.projection, outcomes, self._edges):
             switchboard.watch(other.observe, other.watches)
+        switchboard.watch(partial(_replace_keeper, link), (events.CoreRestarting,))
         self._begin()
         self.front.serve(self.runtime, self.projection, outcomes, around.options)
 
@@ -320,6 +322,13 @@ class SimCore:
         now = self._clock.now()
         self.ledger.sync(now)
         self.front.settle(self.ledger.head, now)
+
+
+def _replace_keeper(link: SimLink, record: Record) -> None:
+    """As arbiter.wiring."""
+    assert isinstance(record.body, events.CoreRestarting), record
+    if record.body.keeper:
+        link.send([("reexec", record.cause, "")])
 
 
 def living(core: SimCore) -> Living:

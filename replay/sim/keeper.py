@@ -19,9 +19,10 @@ from typing import Any, Final, Protocol
 from circus.process.children import Children
 from circus.process.core_child import CoreLife
 from circus.process.keeping import Keeping
-from circus.process.kernel import Kernel
+from circus.process.kernel import Child, Kernel
 from circus.process.link import VERSION
 from circus.process.stop_plans import NOTHING_DUE
+from circus.process.successor import read_state, write_state
 from circus.replay.checks.truth import CoreLost, Fact, KeeperLost, Noted, Obeyed, Settled, Told
 from circus.replay.kernel.kernel import MakeLives, SimKernel, lose_keeper
 from circus.replay.kernel.lives import Lives
@@ -33,6 +34,9 @@ KEEPER_PID: Final = 1
 CORE_PID: Final = 1_000_000  # plus the count of starts: never a worker's
 NOTICE_DELAY_MAX: Final = 2_000_000
 RESTART_NS: Final = 100_000_000  # RestartSec
+TRIAL_NS_MAX: Final = 200_000_000  # newer code is tried before it takes over
+REFUSED: Final = 0.2  # of the trials
+FAULTS: Final = ("keeper.replaced", "keeper.not_replaced")
 
 SETTLED: Final = Settled()
 
@@ -88,6 +92,8 @@ class SimKeeper:
         self._readable: list[int] = []
         self._alarm: int | None = None
         self._heeding = True
+        self._replacing = False
+        agenda.coverage.expect(*FAULTS)
 
     # --- its own death ----------------------------------------------------------------------------
 
@@ -101,6 +107,7 @@ class SimKeeper:
         self._readable = []
         self._heeding = True
         self._host.happened(KeeperLost(self.agenda.boot))
+        self._replacing = False
         lose_keeper(self.kernel)
         self.children = self._make_children(self.kernel, self.tell)
         self.core = SimCoreLife(self._host.core_killed)
@@ -141,7 +148,7 @@ class SimKeeper:
             self.link.cut(ended)
 
     def _core_ended(self, core: SimCoreLife, code: int | None, signum: int | None) -> None:
-        if core is not self.core:
+        if core.pid != self.core.pid:
             return  # The keeper that it was a child of is dead.
         while self._inbox:
             self.keeping.hear(self._inbox.popleft())
@@ -185,13 +192,54 @@ class SimKeeper:
         self._host.core_due()
 
     def succeed(self, seq: int, program: str) -> None:
-        """There is no newer code in this world."""
+        """Code that takes over in this process, after it has been tried."""
+        if self._replacing:
+            self.tell([("reexec_refused", seq, "a replacement is under way")])
+            return
+        self._replacing = True
+        dice = self.agenda.stream("replaced keeper")
+        good = dice.random() >= REFUSED
+        again = partial(self._judge, self.keeping, seq, good=good)
+        self.agenda.later(dice.randrange(TRIAL_NS_MAX), again)
 
     def hold(self, operation: Sequence[Any]) -> None:
         """Nothing is held here but processes: no core decides anything about output or sockets."""
 
     def complain(self, text: str) -> None:
         """To the terminal; nobody reads it here."""
+
+    # --- its replacement --------------------------------------------------------------------------
+
+    def _judge(self, keeping: Keeping, seq: int, *, good: bool) -> None:
+        """The trial is over; at a quiet moment the new code goes on with what is known."""
+        if keeping is not self.keeping:
+            return  # It was killed meanwhile.
+        if not good:
+            self._replacing = False
+            self.agenda.coverage.faults["keeper.not_replaced"] += 1
+            self.tell([("reexec_refused", seq, "the new version was tried and ended")])
+        elif self._inbox or (carried := keeping.carry()) is None:
+            self.agenda.later(TRIAL_NS_MAX, partial(self._judge, keeping, seq, good=good))
+        else:
+            self._become(seq, carried)
+
+    def _become(self, seq: int, carried: Sequence[Any]) -> None:
+        """exec: the same pid, the same children; what was readable is looked at anew."""
+        self.agenda.coverage.faults["keeper.replaced"] += 1
+        known = {"children": self.children.carry(), "core": self.core.known(), "keeping": carried}
+        state = read_state(write_state(known))
+        self._readable, self._heeding, self._replacing = [], True, False
+        self.children = self._make_children(self.kernel, self.tell)
+        self.children.restore(state["children"], _reopened)
+        core = SimCoreLife(self._host.core_killed)
+        if self.core.up:
+            core.begun(self.core.pid)
+        core.recall(state["core"])
+        self.core = core
+        self.keeping = Keeping(self, self.children, core)
+        self.keeping.restore(state["keeping"], self.agenda.boot)
+        self.tell([("reexeced", seq, "simulated")])
+        self._turn()
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -273,3 +321,8 @@ class SimKeeper:
         self.agenda.chance.shuffle(pidfds)
         self.children.notice(pidfds)
         self._turn()
+
+
+def _reopened(child: Child) -> Child:
+    """Numbers of descriptors mean nothing here: the same one does."""
+    return child

@@ -26,6 +26,7 @@ PAUSES: Final = (100, 300, 1000)
 NEVER: Final = sys.maxsize
 WITHOUT_RESTARTS: Final = 0.8
 SALT: Final = 0x5EED
+UPGRADES: Final = 0.4  # of the restarts
 
 
 class Pace:
@@ -72,7 +73,13 @@ class SimSnapshots(Pace):
 
 
 class Restarts(Pace):
-    """An operator who asks for a new core now and then, in few worlds."""
+    """An operator who asks for a new core now and then, in few worlds; sometimes for a new keeper
+    with it."""
 
     def __init__(self, agenda: Agenda) -> None:
         super().__init__(random.Random(agenda.seed ^ SALT), without=WITHOUT_RESTARTS)
+        self._whole = agenda.stream("upgrades")
+
+    def verb(self) -> str:
+        """What is asked for."""
+        return "upgrade" if self._whole.random() < UPGRADES else "restart-core"
