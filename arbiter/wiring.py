@@ -44,6 +44,7 @@ from circus.bus.wire import OS_ERROR
 from circus.process import last_words
 from circus.process.link import Link
 from circus.process.lives import HOST_RESTART
+from circus.process.orphans_core import holds_nothing
 from circus.process.probe import sample
 from circus.process.reaper import Reaper
 from circus.process.version import VERSION
@@ -247,7 +248,7 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
         drafts.append(Draft(events.HostRestarted(before, started.boot_id)))
         runtime.begin(drafts, HOST_RESTART)
     else:
-        left = _survivors(parts, words)
+        left = _survivors(parts, words, anew=anew)
         if left and wiring.orphans == "adopt":
             drafts += _take_over(parts, left)
         runtime.begin(drafts)
@@ -257,12 +258,14 @@ def _begin(engine: Engine, wiring: Wiring, seed: int, *, before: str, anew: bool
     runtime.configure(wiring.configure, anew=anew)
 
 
-def _survivors(parts: Parts, words: Sequence[Sequence[Any]]) -> list[Survivor]:
+def _survivors(parts: Parts, words: Sequence[Sequence[Any]], *, anew: bool) -> list[Survivor]:
     """Whom an earlier keeper has left behind that was killed: nothing is started in their places
     before it is settled what becomes of them."""
     spawns = parts.runtime.spawns
-    if not (spawns.alive or spawns.undecided) or _started(parts.keeper_pid) <= spawns.reconciled:
-        return []  # There was nobody, or the keeper is the one that held them all.
+    if not (spawns.alive or spawns.undecided):
+        return []
+    if not holds_nothing(_started(parts.keeper_pid), spawns.reconciled, anew=anew):
+        return []
     # What it takes to find and stop strangers, no start of a first worker waits for.
     from circus.arbiter.bereaved import survivors
 

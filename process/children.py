@@ -263,6 +263,8 @@ class Children:
         It is no child of ours, nor is what it leaves behind: that is never looked for.
         """
         for spawn_id, owner, plan, *identity in rows:
+            if spawn_id in self._held:
+                continue  # The core that asked first did not live to record it.
             child = self._kernel.adopt(*identity)
             if child is not None:
                 held = Held(spawn_id, owner, Plan(*plan))

@@ -32,3 +32,13 @@ def is_same(recorded: Evidence, seen: Evidence) -> bool:
     if recorded.inode and seen.inode:
         return recorded.inode == seen.inode
     return 0 <= recorded.started - seen.started < NOTED_WITHIN
+
+
+def holds_nothing(started: int, reconciled: int, *, anew: bool) -> bool:
+    """Whether a keeper that was started then (boot ns) holds nothing of what is on record.
+
+    `anew`: it is younger than the record. Where a core has written since and died, the last list
+    that was compared decides; behind a hole in the ledger none may be known (0), and then nobody
+    is taken for an orphan whom this keeper may well hold.
+    """
+    return anew or 0 < reconciled < started

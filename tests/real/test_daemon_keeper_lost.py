@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from circus.bus.record import fields_of
-from circus.process.orphans_core import NOTED_WITHIN, Evidence, is_same
+from circus.process.orphans_core import NOTED_WITHIN, Evidence, holds_nothing, is_same
 
 Launch = Callable[..., Any]
 
@@ -129,6 +129,15 @@ def _lose_untold(daemon: Any, tmp_path: Path, written: Any) -> tuple[int, list[i
     daemon.hang_up()
     assert all(Path(f"/proc/{pid}").exists() for pid in pids)
     return spawn.seq, pids
+
+
+def test_a_keeper_that_may_hold_them_makes_no_orphans() -> None:
+    """One younger than the record, or than the last list, holds nothing; where no list is known,
+    behind a hole, only the first counts: the workers of a living keeper are not stopped."""
+    assert holds_nothing(5, 9, anew=True)
+    assert holds_nothing(5, 4, anew=False)
+    assert not holds_nothing(5, 5, anew=False)
+    assert not holds_nothing(5, 0, anew=False)
 
 
 def test_a_pid_alone_proves_nothing() -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,8 @@ from circus.process import last_words
 from circus.process.keeper import embedded_argv
 from circus.process.launch import Launch, Plan
 from circus.process.link import LinkClosed
+from circus.process.proof import seen
+from circus.process.spawn import Spawner
 
 
 @pytest.fixture
@@ -281,3 +283,27 @@ def test_the_keeper_loads_no_third_party_but_msgpack(tmp_path: Path) -> None:
     loaded = {name.partition(".")[0] for name in modules if not name.startswith(("_", "cython_"))}
     assert {"circus", "msgpack"} == loaded
     assert [] == [name for name in modules if name.startswith("circus.bus")]
+
+
+def test_what_is_adopted_twice_is_held_once(keeper: Embedded, reaped: Callable[[int], int]) -> None:
+    """A core that asked and died is followed by one that asks again; a wrong identity is refused;
+    an end whose status nobody else can say is told, and let go when it is on record."""
+    stranger = reaped(Spawner().spawn(keeper.launch("sleep", "1000")))
+    pidfd = os.pidfd_open(stranger)
+    evidence = seen(stranger, pidfd)
+    os.close(pidfd)
+    files = len(os.listdir(f"/proc/{keeper.pid}/fd"))
+    row = (900, "owner", Plan(), stranger, *evidence)
+    wrong = (901, "owner", Plan(), stranger, evidence.started - 10 * SECOND, evidence.inode + 1)
+    for barrier in (1, 2):
+        keeper.ask(("adopt", (row, wrong)), ("list", barrier))
+        (held,) = keeper.wait("held")
+        assert [(900, "adopted", stranger)] == [(r[0], *r[2:4]) for r in held[2]]
+    assert files + 1 == len(os.listdir(f"/proc/{keeper.pid}/fd"))
+    keeper.ask(("signal", 950, 900, signal.SIGTERM, "process", None))
+    assert (stranger,) == keeper.wait("signalled")[0][4]
+    (exited,) = keeper.wait("exited")
+    assert (900, stranger, signal.SIGTERM) == (exited[1], exited[3], exited[5])
+    keeper.ask(("ack", (900,)))
+    keeper.wait("reaped")
+    assert files == len(os.listdir(f"/proc/{keeper.pid}/fd"))
