@@ -48,6 +48,7 @@ SLOW_THREADS: Final = 1
 PAUSE_SECONDS: Final = 0.05
 CLASSES_PER_PAUSE: Final = 4
 EVERYTHING: Final = frozenset({"link", "calls", "events", "router"})
+LINK_ALONE: Final = frozenset({"link"})
 EX_SOFTWARE: Final = 70
 NEVER: Final = 1 << 63
 
@@ -286,19 +287,24 @@ class Engine:
             parts.watch.heard = True
             parts.runtime.reaper.receive()
             parts.runtime.pump()
-        if "calls" in ready:
-            self.calls.run()
-        if "events" in ready:
-            parts.stream.receive()
-        if "router" in ready:
-            self.gateway.receive()
-        parts.runtime.pump()
+        if ready != LINK_ALONE:
+            self._hear_others(ready)
         if not self._ready and parts.runtime.awake:
             self._say_ready()
         self._settle()
         self._keep_time(parts.clock.now().boot)
         self._waiter.watch_link()
         self._perhaps_end()
+
+    def _hear_others(self, ready: Container[str]) -> None:
+        """Whoever is not the keeper; the clock, too."""
+        if "calls" in ready:
+            self.calls.run()
+        if "events" in ready:
+            self.parts.stream.receive()
+        if "router" in ready:
+            self.gateway.receive()
+        self.parts.runtime.pump()
 
     def _say_ready(self) -> None:
         """From here on this core is worth restarting at once (DESIGN.md, 7)."""

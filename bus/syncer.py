@@ -11,7 +11,6 @@ that the ledger may close a file while a sync of it is running.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -96,7 +95,7 @@ class GroupSyncer:
         """Somebody waits for `seq`: sync at once, then make the descriptor readable."""
         with self._changed:
             if seq <= self.synced:
-                os.eventfd_write(self._ready, 1)
+                self._backlog.ring(self._ready)
                 return
             self._backlog.wanted = max(self._backlog.wanted, seq)
         self._wake()
@@ -112,9 +111,10 @@ class GroupSyncer:
 
     def take(self) -> OSError | None:
         """Clear the descriptor. An error is given until `follow` names a new file."""
-        with contextlib.suppress(BlockingIOError):  # Nothing new: the owner may ask at any time.
-            os.eventfd_read(self._ready)
-        with self._changed:
+        with self._lock:
+            if self._backlog.rung:  # The owner may ask at any time, and does at every wake-up.
+                self._backlog.rung = False
+                os.eventfd_read(self._ready)
             return self._error
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class GroupSyncer:
                 return  # The ledger has said these frames again elsewhere, and synced them there.
             if error is not None:
                 self._error = error
-                os.eventfd_write(self._ready, 1)
+                self._backlog.ring(self._ready)
             else:
                 self._backlog.bytes -= size
                 self._backlog.since = time.monotonic()
@@ -185,14 +185,14 @@ class GroupSyncer:
         if self.synced < wanted:
             if seq >= wanted:
                 self._backlog.wanted = 0
-            os.eventfd_write(self._ready, 1)
+            self._backlog.ring(self._ready)
         self.synced = seq
 
 
 class _Backlog:
     """What is appended and not yet synced."""
 
-    __slots__ = ("bytes", "closing", "generation", "nudged", "seq", "since", "wanted")
+    __slots__ = ("bytes", "closing", "generation", "nudged", "rung", "seq", "since", "wanted")
 
     def __init__(self) -> None:
         self.seq = 0
@@ -202,10 +202,16 @@ class _Backlog:
         self.generation = 0
         self.closing = False
         self.nudged = False  # the thread knows that there is something
+        self.rung = False  # the owner's descriptor is readable
 
     def start(self, seq: int) -> None:
         self.seq, self.bytes = seq, 0
         self.generation += 1
+
+    def ring(self, descriptor: int) -> None:
+        """Let the owner look."""
+        self.rung = True
+        os.eventfd_write(descriptor, 1)
 
     def seconds_left(self, delay: float, synced: int) -> float | None:
         """Until the next sync is due; None while there is nothing to sync."""

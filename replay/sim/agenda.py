@@ -58,7 +58,10 @@ class Agenda:
     def stream(self, name: str) -> Dice:
         """Chance of its own for one kind of weather: where it draws nothing, a seed that is older
         than the weather means what it has always meant."""
-        return self._streams.setdefault(name, Dice(f"{self.seed} {name}"))
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = Dice(f"{self.seed} {name}")
+        return stream
 
     def moment(self) -> tuple[int, int]:
         """Wall clock and boot time."""

@@ -372,3 +372,17 @@ def test_any_batches_in_any_segments_come_back(
     assert payloads[: len(after)] == after
     assert len(after) == ledger.head
     ledger.close()
+
+
+def test_a_look_clears_the_descriptor_and_the_next_news_rings_again() -> None:
+    """The owner looks at every wake-up: without news that is one comparison and no system call."""
+    syncer = GroupSyncer()
+    try:
+        for _ in range(2):
+            assert not select.select([syncer], [], [], 0)[0]
+            assert syncer.take() is None
+            syncer.want(0)
+            assert [syncer] == select.select([syncer], [], [], 0)[0]
+            assert syncer.take() is None
+    finally:
+        syncer.close()
