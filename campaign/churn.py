@@ -8,12 +8,13 @@ written. `mark` is a watcher whose end is the last thing that subscribers listen
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from campaign.judge import judge_cores, judge_lives, judged
 from campaign.listener import MARK
+from campaign.listening import Listener
 from campaign.stage import Stage
 from campaign.supervised import Supervised, running
 from campaign.truth import worker
@@ -76,9 +77,12 @@ class Churn:
         """Until so many more have ended and are on record: it goes on."""
         self.daemon.ear.wait_more("process.exited", count)
 
-    def mark(self) -> None:
-        """Say what all subscribers listen for."""
+    def mark(self, listeners: Iterable[Listener]) -> None:
+        """Say what they all listen for, and wait for them: of a circusd that has ended nobody hears
+        the rest."""
         self.daemon.call("stop", name=MARK, waiting=True)
+        for listener in listeners:
+            listener.wait()
 
     def stop(self) -> list[Record]:
         """Stop it in order; all that it has recorded, which obeys the laws."""

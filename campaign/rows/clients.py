@@ -58,7 +58,7 @@ def f8(stage: Stage) -> None:
         grown = _rss_mib(core) - before
         took = boot_ns() - begun
         stage.expect(core == churn.daemon.core_pid(), "the core is another one now")
-        churn.mark()
+        churn.mark([*healthy, all_slow])
         records = churn.end()
     for listener in (*healthy, all_slow):
         listener.judge(stage, records)
@@ -140,7 +140,7 @@ def f9(stage: Stage) -> None:
             churn.daemon.call("set", name="mark", options={"max_retry": retries})
             stage.did()
         churn.daemon.call("stop", name=CHURN, waiting=True)  # so that nothing moves any more
-        churn.mark()
+        churn.mark(joining)
         answered = _answered(churn.daemon)
         records = churn.end()
     for listener in joining:

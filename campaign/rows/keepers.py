@@ -167,7 +167,7 @@ def f16(stage: Stage) -> None:
             _stop_somebody(stage, churn, listener, is_long=is_long)
             churn.wait_exits()
             stage.did()
-        churn.mark()
+        churn.mark([listener])
         records = churn.end()
     listener.judge(stage, records)
 
