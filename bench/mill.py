@@ -20,6 +20,7 @@ from circus.bus.past import Spawns
 from circus.bus.record import Body, Draft, Record
 from circus.bus.spec import WatcherSpec, to_data
 from circus.bus.transport import MemoryExchange
+from circus.process.version import VERSION
 
 RUSAGE: Final = {"utime": 1_000_000, "stime": 2_000_000, "maxrss": 4_000_000}
 DEATHS_PER_TURN: Final = 2
@@ -106,7 +107,7 @@ def mill(directory: str, records: int, *, watchers: int = 10, processes: int = 2
         recall=lambda: blank().found,
     )
     runtime = Runtime(ports, blank().found, 7)
-    started = events.CoreStarted("1", 1, 1, boot_id(), "h", "k", 0, "3", 7)
+    started = events.CoreStarted(VERSION, 1, 1, boot_id(), "h", "k", 0, "3", 7)
     runtime.begin((Draft(started),))
     runtime.configure(configuration(watchers, processes))
     runtime.pump()

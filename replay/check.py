@@ -1,7 +1,7 @@
 """Room: replay -- the three laws of the record (STYLE P20), above all that replay is identity.
 
 Knows:     bus.past (the fold), bus.codec (bytes of a record), arbiter.memory (who the actors are).
-Known by:  replay.checks.laws (in simulated worlds), tests over simulated and archived ledgers.
+Known by:  replay.ask.check (over files), replay.checks.laws (in simulated worlds), tests.
 Never:     forgives: one byte of one record is a divergence.
 
 The second law: only decisions of actors are made again. What reaper, clock, core and clients say
@@ -39,6 +39,7 @@ class Divergence:
     input: int
     recorded: tuple[str, ...]
     decided: tuple[str, ...]
+    drafts: tuple[Draft, ...] = ()  # what is decided now, to be folded beside what is recorded
 
     def __str__(self) -> str:
         lines = [f"at {self.seq}: {self.actor}, asked again about {self.input}, decides otherwise"]
@@ -71,9 +72,10 @@ def decisions(records: Iterable[Record]) -> Iterator[list[Record]]:
 class Again:
     """The fold of the past, looked at before each step."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, *, seed: int = 0, upto: int = 0) -> None:
         self.fold = fold
-        self._chance = Chance(0)
+        self._chance = Chance(seed)
+        self._upto = upto  # where it began: of inputs before it nobody knows whether a core raised
         self._failed: set[int] = set()  # inputs about which a core raised
 
     def knows(self, address: str) -> bool:
@@ -82,10 +84,14 @@ class Again:
 
     def take(self, decision: Sequence[Record], payload: bytes) -> Divergence | None:
         """Compare, then believe."""
-        found = self._compare(self.fold.found.actors[decision[0].actor], decision, payload)
+        found = self.compare(decision, payload)
         for record in decision:
             self.fold.fold(record)
         return found
+
+    def compare(self, decision: Sequence[Record], payload: bytes) -> Divergence | None:
+        """Decide again what an actor has decided; nothing is believed yet."""
+        return self._compare(self.fold.found.actors[decision[0].actor], decision, payload)
 
     def believe(self, record: Record) -> None:
         """What the world says is input."""
@@ -113,7 +119,7 @@ class Again:
 
     def _before(self, actor: Actor, cause: int) -> list[Record]:
         inbox: Sequence[Record] = self.fold.found.unanswered.get(actor.address, deque())
-        return [r for r in inbox if r.seq < cause and r.seq not in self._failed]
+        return [r for r in inbox if self._upto < r.seq < cause and r.seq not in self._failed]
 
     def _input(self, actor: Actor, cause: int) -> Record | None:
         inbox = self.fold.found.unanswered.get(actor.address, deque())
@@ -141,7 +147,7 @@ class _Silence:
 
     def divergence(self, drafts: tuple[Draft, ...]) -> Divergence:
         lines = tuple(repr(draft) for draft in drafts)
-        return Divergence(self.seq, self.actor.address, self.record.seq, (), lines)
+        return Divergence(self.seq, self.actor.address, self.record.seq, (), lines, drafts)
 
 
 def _difference(
@@ -159,8 +165,9 @@ def _difference(
         return None
     lines = tuple(repr(draft_of(record)) for record in recorded)
     return Divergence(
-        first.seq, first.actor, first.cause, lines, tuple(repr(draft) for draft in drafts)
-    )
+        first.seq, first.actor, first.cause, lines, tuple(repr(draft) for draft in drafts),
+        tuple(drafts),
+    )  # fmt: skip
 
 
 def draft_of(record: Record) -> Draft:

@@ -28,6 +28,7 @@ from circus.replay.verify import Anchor, Finding, Verdict, verify
 EXIT_TORN: Final = 3
 # verb: the module that has `<verb>_command`.
 VERBS: Final[dict[str, str]] = {
+    "check": "circus.replay.ask.check",
     "diff": "circus.replay.ask.state",
     "show": "circus.replay.ask.show",
     "state": "circus.replay.ask.state",

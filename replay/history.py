@@ -103,13 +103,13 @@ class History:
         numbers = snapshots.snapshot_numbers(opened.disk.list_dir(opened.directory))
         for number in reversed(numbers):
             if floor < number <= seq and number not in self._passed_over:
-                memory = self._restored(number)
+                memory = self.restored(number)
                 if memory is not None:
                     return memory
                 self._passed_over.add(number)
         return None
 
-    def _restored(self, number: int) -> Memory | None:
+    def restored(self, number: int) -> Memory | None:
         opened = self.opened
         snapshot = snapshots.read(opened.disk, opened.directory, number)
         if isinstance(snapshot, str) or snapshot.log_id != opened.log_id:

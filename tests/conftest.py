@@ -169,23 +169,39 @@ def _reap(pid: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _both_readers_agree(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever ledger a test leaves, a reader written from the text alone reads the same in it, and
-    every life in it adds up.
-
-    Only where ours finds no damage: tests that spoil bytes compare what they expect themselves.
-    """
+def _ledgers_are_well(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever ledger a test leaves is looked at when it has ended."""
     tops = [
         request.getfixturevalue(name)
         for name in ("tmp_path", "state_dir")
         if name in request.fixturenames
     ]
+    invented = request.node.get_closest_marker("invented") is not None
     yield
-    for directory in sorted({path.parent for top in tops for path in top.rglob("*.evl")}):
-        _compare(directory)
+    for top in tops:
+        look_at_ledgers(top, invented=invented)
 
 
-def _compare(directory: Path) -> None:
+@pytest.fixture
+def look_at() -> Callable[[Path], None]:
+    """The same for directories that a fixture makes and removes."""
+    return look_at_ledgers
+
+
+def look_at_ledgers(top: Path, *, invented: bool = False) -> None:
+    """A reader written from the text alone reads the same in it, every life in it adds up, and what
+    a core has decided is decided again byte for byte.
+
+    Only where ours finds no damage: tests that spoil bytes compare what they expect themselves.
+    """
+    for directory in sorted({path.parent for path in top.rglob("*.evl")}):
+        records = _read_twice(directory)
+        if records and records[0].get("name") == "core.started" and not invented:
+            _decide_again(directory)
+
+
+def _read_twice(directory: Path) -> list[dict[str, Any]]:
+    """The records, if there are any and nothing is damaged."""
     from circus.bus.disk import RealDisk
     from circus.bus.segments import UnknownFormat
     from circus.replay.verify import verify
@@ -193,18 +209,28 @@ def _compare(directory: Path) -> None:
     try:
         verdict = verify(RealDisk(), str(directory))
     except (OSError, UnknownFormat):
-        return
+        return []
     if verdict.damage or verdict.torn is not None:
-        return
+        return []
     try:
         second = load_of_bus("second_reader").read_ledger(directory)
     except (ValueError, TypeError):
-        return  # Payloads that are no records: a test of bytes.
+        return []  # Payloads that are no records: a test of bytes.
     read = (len(second), sum(len(records) for _, records in second))
     count = verdict.head.seq - verdict.first_seq + 1
     assert (verdict.frames, count) == read, directory
-    if all(isinstance(record, dict) for _, records in second for record in records):
-        load_of_bus("audit").audit(second)
+    if not all(isinstance(record, dict) for _, records in second for record in records):
+        return []
+    load_of_bus("audit").audit(second)
+    return [record for _, records in second for record in records]
+
+
+def _decide_again(directory: Path) -> None:
+    from circus.replay.ask.check import check_ledger, told
+    from circus.replay.opening import open_ledger
+
+    checked = check_ledger(open_ledger(directory))
+    assert checked.mismatch is None, "\n".join(told(checked))
 
 
 @cache

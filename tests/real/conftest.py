@@ -33,7 +33,7 @@ _daemon = _load("daemon")
 
 
 @pytest.fixture
-def launch(reaped: Any) -> Iterator[Callable[..., Any]]:
+def launch(reaped: Any, look_at: Callable[[Path], None]) -> Iterator[Callable[..., Any]]:
     """`launch(config)` makes a daemon on a state directory of its own; `start` it.
 
     It is ended with the test, by pid; what it leaves behind then is the test's fault.
@@ -46,9 +46,13 @@ def launch(reaped: Any) -> Iterator[Callable[..., Any]]:
         return made[-1]
 
     yield make
-    for daemon in made:
-        daemon.close()
-        shutil.rmtree(daemon.state_dir)
+    try:
+        for daemon in made:
+            daemon.close()
+            look_at(daemon.state_dir)
+    finally:
+        for daemon in made:
+            shutil.rmtree(daemon.state_dir)
 
 
 @pytest.fixture

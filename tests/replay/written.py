@@ -7,12 +7,15 @@ Never:     needs a daemon: the same seed writes the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from circus.bus.codec import encode_records
 from circus.bus.record import Record
+from circus.bus.segments import SegmentHeader, encode_frame, encode_header, segment_name
 from circus.replay.command import program
 from circus.replay.opening import open_ledger
 from circus.replay.world import World
@@ -56,3 +59,16 @@ def records_in(place: Path) -> list[Record]:
 def ask(*words: object) -> Result:
     """circus-replay, in this process."""
     return CliRunner().invoke(program, [str(word) for word in words])
+
+
+def rewritten(place: Path, to: Path, change: Callable[[Record], Record]) -> Path:
+    """The same ledger with some records changed, every digest as if it had been written so."""
+    opened = open_ledger(place)
+    chain, parts = bytes(16), [encode_header(SegmentHeader(opened.log_id, 1, 0, bytes(16)))]
+    for frame in opened.frames():
+        payload = encode_records(change(record) for record in opened.understood(frame))
+        raw, chain = encode_frame(frame.count, payload, seq=frame.first_seq, chain=chain)
+        parts.append(raw)
+    to.mkdir(exist_ok=True)
+    (to / segment_name(1)).write_bytes(b"".join(parts))
+    return to
