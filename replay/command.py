@@ -30,6 +30,8 @@ EXIT_TORN: Final = 3
 VERBS: Final[dict[str, str]] = {
     "check": "circus.replay.ask.check",
     "diff": "circus.replay.ask.state",
+    "index": "circus.replay.ask.index",
+    "query": "circus.replay.ask.index",
     "show": "circus.replay.ask.show",
     "state": "circus.replay.ask.state",
     "stats": "circus.replay.pictures.verbs",

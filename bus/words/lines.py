@@ -106,12 +106,13 @@ def _spec(spec: Any) -> str:
     told = (
         f"{plain(name)}={_word(name, value)}"
         for name, value in spec.items()
-        if name not in OPTIONS or value not in _defaults(name)
+        if name not in OPTIONS or value not in defaults_of(name)
     )
     return "{" + " ".join(told) + "}"
 
 
-def _defaults(name: str) -> tuple[Any, ...]:
+def defaults_of(name: str) -> tuple[Any, ...]:
+    """Values of an option that nobody has chosen: Circus's default, the native format's, none."""
     declared = OPTIONS[name]
     return (None, [], {}, declared.default, declared.metadata["toml"])
 
@@ -132,4 +133,12 @@ def _short(value: Any) -> str:
     return f'"{text}"' if " " in text else text
 
 
-__all__ = ["clock", "duration", "human_line", "json_line", "record_data"]
+__all__ = [
+    "DURATIONS",
+    "clock",
+    "defaults_of",
+    "duration",
+    "human_line",
+    "json_line",
+    "record_data",
+]

@@ -21,7 +21,7 @@ from circus.bus.record import Body, Record, fields_of
 from circus.bus.spec import OPTIONS, WatcherSpec, to_data
 from circus.bus.timers import Armed
 from circus.bus.values import ARBITER
-from circus.bus.words.lines import DURATIONS, clock, duration
+from circus.bus.words.lines import DURATIONS, clock, defaults_of, duration
 from circus.bus.words.plain import as_json, plain
 from circus.replay.ask.commandline import AS_JSON, LEDGER, POINT, finish, troubles_of
 from circus.replay.history import CannotFold, History
@@ -88,8 +88,6 @@ def plainly(value: Any) -> Any:
         return sorted(plainly(inner) for inner in value)
     if isinstance(value, Sequence | deque) and not isinstance(value, str | bytes):
         return [plainly(inner) for inner in value]
-    if isinstance(value, bytes):
-        return value.hex()
     return plainly(fields_of(value)) if hasattr(type(value), "__shape__") else value
 
 
@@ -97,6 +95,8 @@ _SAYINGS: Final[Mapping[type, Callable[[Any], Any]]] = {
     Record: lambda record: f"{record.seq} {record.name}",
     WatcherSpec: lambda spec: plainly(to_data(spec)),
     Armed: lambda armed: armed._asdict(),
+    bytes: bytes.hex,
+    type: lambda kind: NAME_OF[kind][0],  # what a job waits for is a kind of record
 }
 
 
@@ -183,7 +183,7 @@ def _told_slot(slot: Mapping[str, Any], failures: int, boot: int) -> Iterator[st
 
 
 def _is_default(key: str, value: Any) -> bool:
-    return value is None or key not in OPTIONS or value in (OPTIONS[key].default, [], {})
+    return key in OPTIONS and value in defaults_of(key)
 
 
 def _option(key: str, value: Any) -> str:

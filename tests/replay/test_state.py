@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from written import ask, records_in, segments, written
 
 from circus.arbiter.memory_codec import encode
+from circus.bus.words.plain import as_json
 from circus.replay.ask.state import Change, described, differences, plainly, state_at
 from circus.replay.check import folded
 from circus.replay.history import History
@@ -137,3 +138,13 @@ def test_values_of_every_kind_are_said_plainly() -> None:
     Nothing of Python's is left in what is printed.
     """
     assert {"a": [1, "00ff"], "s": [1, 2]} == plainly({"a": (1, b"\x00\xff"), "s": {2, 1}})
+
+
+def test_every_state_can_be_said_as_json(tmp_path: Path) -> None:
+    """
+    In the middle of jobs and operations, too.
+    """
+    place = written(tmp_path)
+    history = History(open_ledger(place))
+    for seq in range(1, 338, 3):
+        assert as_json(described(history.at(seq)))
