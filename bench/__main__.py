@@ -110,9 +110,12 @@ def measured(
 ) -> dict[str, list[Figures | None]]:
     """All rounds of one item."""
     results: dict[str, list[Figures | None]] = {label: [] for label in runs}
-    for number in range(rounds):
+    for number in range(rounds * item.turns):
         for label, run in runs.items():
-            print(f"{item.name}: round {number + 1}: {label}", file=sys.stderr, flush=True)
+            if number % item.turns and label.partition(",")[0] in contestants.PEERS:
+                results[label].append({})
+                continue
+            print(f"{item.name}: turn {number + 1}: {label}", file=sys.stderr, flush=True)
             results[label].append(once(item, label, run, book))
     return results
 

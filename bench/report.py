@@ -19,7 +19,7 @@ END: Final = "<!-- figures: end -->"
 
 COUNTS: Final = frozenset({"kills", "lost", "holes"})
 
-# One entry per round; None where that contestant could not be measured.
+# One entry per turn: {} where it was not asked to, None where it could not be measured.
 Rounds = Sequence[Figures | None]
 Results = Mapping[str, Rounds]
 

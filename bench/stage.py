@@ -63,6 +63,7 @@ class Item(NamedTuple):
     ratios: bool = True
     ours: str = "ours"
     bare: str = "bare"
+    turns: int = 1  # in one round: what is over in a moment says little once (peers have one)
     floors: Mapping[str, str] = {}  # contestant -> who makes the same system calls, and no more
     about: str = ""  # how it is measured and what the figures mean, for docs/performance.md
 

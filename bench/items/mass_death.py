@@ -12,6 +12,7 @@ from bench.contestants import EVERYBODY, FLOOR_OF, Contestant, running
 from bench.stage import Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 500
+TURNS: Final = 3
 PATIENCE_SECONDS: Final = 20.0
 NS_PER_MS: Final = 1e6
 
@@ -46,6 +47,7 @@ ITEMS: Final = (
         {label: _run(kind) for label, kind in EVERYBODY.items()},
         (Target("all ms", "ratio", "at most", 1.2), Target("lost", "value", "at most", 0)),
         floors=FLOOR_OF,
+        turns=TURNS,
         about="`lost`: deaths without a replacement after 20 s. Bare is the epoll loop with our "
         "spawn call.",
     ),

@@ -19,6 +19,7 @@ from bench.contestants import (
 from bench.stage import Figures, Item, Run, Stage, Target
 
 WORKERS: Final = 500
+TURNS: Final = 3
 NS_PER_MS: Final = 1e6
 
 
@@ -50,6 +51,7 @@ ITEMS: Final = (
         {label: _run(kind) for label, kind in KINDS.items()},
         (Target("ms", "ratio", "at most", 2.5),),
         floors=FLOOR_OF,
+        turns=TURNS,
         about="From the request (ours and circus: `stop` with `waiting`) to the answer that all "
         "have stopped; every exit is on record then. Bare sends TERM to all and reaps all.",
     ),
