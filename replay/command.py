@@ -35,6 +35,7 @@ VERBS: Final[dict[str, str]] = {
     "show": "circus.replay.ask.show",
     "state": "circus.replay.ask.state",
     "stats": "circus.replay.pictures.verbs",
+    "step": "circus.replay.ask.step",
     "timeline": "circus.replay.pictures.verbs",
     "why": "circus.replay.ask.why",
 }

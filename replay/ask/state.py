@@ -193,7 +193,8 @@ def _option(key: str, value: Any) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def _change(change: Change) -> str:
+def change_line(change: Change) -> str:
+    """`watchers.web.deaths: 1 -> 2`."""
     return f"{plain('.'.join(change.path))}: {_side(change.before)} -> {_side(change.after)}"
 
 
@@ -233,7 +234,7 @@ def diff_command(*, ledger: Opened, before: Point, after: Point, as_json: bool) 
                  "changes": [one._asdict() for one in changes]}  # fmt: skip
         click.echo(as_json_with_troubles(whole, ledger))
     else:
-        click.echo("\n".join(map(_change, changes)) or "nothing is different")
+        click.echo("\n".join(map(change_line, changes)) or "nothing is different")
     finish(ledger)
 
 
@@ -250,4 +251,4 @@ def as_json_with_troubles(whole: Mapping[str, Any], opened: Opened) -> str:
     return as_json({**whole, "troubles": troubles_of(opened)})
 
 
-__all__ = ["Change", "described", "differences", "plainly", "state_at", "told"]
+__all__ = ["Change", "change_line", "described", "differences", "plainly", "state_at", "told"]
