@@ -266,6 +266,25 @@ def test_the_keepers_own_news_is_said() -> None:
     )
 
 
+def test_an_adoption_is_said_once_for_each_keeper() -> None:
+    """A row says that the keeper holds what another one left; a second core of it says nothing. A
+    process that only the killed keeper knew is born first, and one that is gone again is lost."""
+    rows = [(s, OWNER, "adopted", 7, 1, 5, "", 0) for s in (20, 21, 30)]
+    world = World()
+    alive = {s: spawned_record(s) for s in (20, 21, 22, 23)}
+    world.reaper.reconcile(Spawns({30: spawn_record(30)}, alive, adopted={21, 23}), 99)
+    world.hear(held(*rows))
+    told = [(record.spawn_id, record.name) for record in world.said if record.spawn_id]
+    assert [
+        (20, "process.adopted"), (30, "process.spawned"), (30, "process.adopted"),
+        (22, "process.lost"), (23, "process.lost"),
+    ] == told  # fmt: skip
+    assert ["process.lost"] == world.hear(("lost", 20, 7))
+    assert [] == world.hear(("lost", 20, 7))
+    world.reaper.flush()
+    assert ("ack", [20]) in world.sent()
+
+
 def test_a_core_that_is_on_record_as_lost_is_not_lost_again() -> None:
     """The keeper tells of every core until one is ready; those in between may have died of it."""
     world = World()
