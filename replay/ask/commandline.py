@@ -28,7 +28,7 @@ class _Ledger(click.ParamType[Opened]):
     name = "ledger"
 
     def convert(
-        self, value: str | Opened, _param: click.Parameter | None, ctx: click.Context | None
+        self, value: str | Opened, param: click.Parameter | None, ctx: click.Context | None
     ) -> Opened:
         try:
             return value if isinstance(value, Opened) else open_ledger(value)
@@ -42,7 +42,7 @@ class _Time(click.ParamType[int]):
     name = "TIME"
 
     def convert(
-        self, value: str | int, _param: click.Parameter | None, ctx: click.Context | None
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         try:
             return value if isinstance(value, int) else wall_of(value)
@@ -56,7 +56,7 @@ class _Point(click.ParamType[Point]):
     name = "SEQ|TIME"
 
     def convert(
-        self, value: str | Point, _param: click.Parameter | None, ctx: click.Context | None
+        self, value: str | Point, param: click.Parameter | None, ctx: click.Context | None
     ) -> Point:
         try:
             return value if isinstance(value, Point) else point_of(value)

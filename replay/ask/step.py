@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import click
@@ -240,7 +241,7 @@ def step_command(*, ledger: Opened, point: Point | None) -> None:
     if point is not None:
         session.seq = max(session.first, min(seq_at(ledger, point), session.head))
     if sys.stdin.isatty():
-        import readline  # noqa: F401 -- gives input() a history
+        import_module("readline")  # gives input() a history
 
         click.echo(f"records {session.first + 1} to {session.head}; h shows what can be done")
     while (typed := _typed(session)) is not None:

@@ -203,7 +203,8 @@ def exit_text(body: ProcessExited) -> str:
     """What the kernel gave."""
     if body.signal is None:
         return f"code {body.code}"
-    return f"{signal_name(body.signal)}{', core dumped' if body.core else ''}"
+    memory = ", out of memory" if body.rusage.get("oom_kill") else ""
+    return f"{signal_name(body.signal)}{', core dumped' if body.core else ''}{memory}"
 
 
 def failure_text(body: ProcessSpawnFailed) -> str:

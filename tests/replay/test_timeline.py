@@ -63,6 +63,7 @@ def tables_and_columns(page: str) -> tuple[dict[str, Any], tuple[int, ...]]:
     return json.loads(found["tables"]), struct.unpack(f"<{len(raw) // 4}I", raw)
 
 
+STARVED = events.ProcessExited(100, None, 9, False, {"oom_kill": 1}, 0, 0)
 SPAWNED = events.ProcessSpawned(100, 0)
 
 
@@ -73,6 +74,7 @@ SPAWNED = events.ProcessSpawned(100, 0)
         ([SPAWNED, exited(0)], Outcome.CLEAN, "code 0"),
         ([SPAWNED, exited(3)], Outcome.FAILED, "code 3"),
         ([SPAWNED, exited(None, 11)], Outcome.KILLED, "SIGSEGV"),
+        ([SPAWNED, STARVED], Outcome.KILLED, "SIGKILL, out of memory"),
         ([SPAWNED, events.SlotStopping("stop"), exited(None, 15)], Outcome.ASKED, "SIGTERM"),
         ([SPAWNED, events.SlotStopping("stop"), exited(None, 9)], Outcome.FORCED, "SIGKILL"),
         ([SPAWNED, events.ProcessLost(100, "gone")], Outcome.LOST, "gone"),
