@@ -15,9 +15,9 @@ from campaign.stage import Row
 ALL: Final[tuple[Row, ...]] = (
     Row(
         "F1", "kill -9 of a random actor under churn of 50", "kills", 300, 10_000, 250, kills.f1,
-        8,
+        12,
     ),
-    Row("F2", "kill -9 of the keeper", "kills", 20, 500, 20, keepers.f2, 2.5),
+    Row("F2", "kill -9 of the keeper", "kills", 20, 500, 20, keepers.f2, 3),
     Row(
         "F4", "the end at each interface call of recorded scenarios (simulated)", "ends", 100,
         1_000_000, 2_000, worlds.f4,
@@ -36,7 +36,7 @@ ALL: Final[tuple[Row, ...]] = (
     ),
     Row(
         "F9", "subscribers come and go while cores are killed", "kills", 50, 500, 50, clients.f9,
-        2,
+        3,
     ),
     Row(
         "F10", "the same commands again and again while cores are killed", "requests", 2_000,
