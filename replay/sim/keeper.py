@@ -35,7 +35,7 @@ CORE_PID: Final = 1_000_000  # plus the count of starts: never a worker's
 NOTICE_DELAY_MAX: Final = 2_000_000
 RESTART_NS: Final = 100_000_000  # RestartSec
 TRIAL_NS_MAX: Final = 200_000_000  # newer code is tried before it takes over
-REFUSED: Final = 0.2  # of the trials
+REFUSED: Final = 0.4  # of the trials
 FAULTS: Final = ("keeper.replaced", "keeper.not_replaced")
 
 SETTLED: Final = Settled()

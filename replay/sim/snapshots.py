@@ -26,7 +26,7 @@ PAUSES: Final = (100, 300, 1000)
 NEVER: Final = sys.maxsize
 WITHOUT_RESTARTS: Final = 0.8
 SALT: Final = 0x5EED
-UPGRADES: Final = 0.4  # of the restarts
+UPGRADES: Final = 0.8  # of the restarts
 
 
 class Pace:
