@@ -1,6 +1,6 @@
 """Room: replay -- `make sim` and the command that a failure prints.
 
-Knows:     replay.soak, replay.drive, replay.mutants.
+Knows:     replay.crew, replay.soak, replay.drive, replay.mutants.
 Known by:  `python -m circus.replay`, the Makefile.
 Never:     does anything that the failing run did not do.
 

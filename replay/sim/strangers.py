@@ -1,6 +1,6 @@
 """Room: replay -- who talks to the daemon from outside: clients, subscribers, raw listeners.
 
-Knows:     replay.sim.clients, replay.sim.subscriber, replay.sim.network.
+Knows:     replay.sim.clients, replay.sim.subscriber, replay.sim.network, replay.sim.readings.
 Known by:  replay.machine (holds them), replay.wishes (makes them ask).
 Never:     asks the same of two of them on purpose: that they race is chance.
 

@@ -1,6 +1,6 @@
 """Room: tests -- `make sim`: what it runs, what it says, what it writes down, how it ends.
 
-Knows:     circus.replay.program, circus.replay.soak.
+Knows:     circus.replay.program, circus.replay.crew, circus.replay.soak.
 Known by:  nobody.
 Never:     asserts a time.
 """
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from circus.replay.checks.edges import EVERY_EDGE
+from circus.replay.crew import outcomes
 from circus.replay.drive import drive
 from circus.replay.program import main
 from circus.replay.sim.coverage import Coverage
@@ -106,6 +107,19 @@ def test_the_worlds_of_a_seed_are_its_own() -> None:
     assert first == list(islice(errands(1), 50))
     assert 50 == len({errand.seed for errand in first})
     assert first != list(islice(errands(2), 50))
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_the_worlds_that_count_are_the_same_on_any_number_of_cores(jobs: int) -> None:
+    """They are told in their order, until there are enough; what was begun beyond is given up."""
+    wanted = [Errand(number, number, 40) for number in range(12)]
+    told: list[Outcome] = []
+    for one in outcomes(iter(wanted), jobs, lambda ahead: len(told) + ahead // 40 >= 7):
+        if len(told) == 7:
+            break
+        told.append(one)
+
+    assert wanted[:7] == [one.errand for one in told]
 
 
 def test_a_seed_that_has_found_a_bug_finds_it_no_more() -> None:
