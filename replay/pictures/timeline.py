@@ -15,6 +15,7 @@ import json
 import sys
 from array import array
 from base64 import b64encode
+from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from hashlib import sha256
 from importlib.resources import files
@@ -24,18 +25,19 @@ from zlib import compress
 
 from circus.bus.record import Record
 from circus.replay.pictures.axis import Axis
-from circus.replay.pictures.lives import MEANINGS, Life, Lives, Mark, Outcome
+from circus.replay.pictures.lives import MEANINGS, Life, Lives, Outcome
 from circus.replay.pictures.tale import Kind, kind_of, only, pid_of, subject_of, text_of
 
 SCRIPTS: Final = ("page_data.js", "page_draw.js", "page.js")
-RECORDS_MAX: Final = 2_000_000
+RECORDS_MAX: Final = 1_000_000
 NS_PER_US: Final = 1000
-OUTCOMES: Final = tuple(Outcome)
+_OUTCOME_NUMBERS: Final = {outcome: number for number, outcome in enumerate(Outcome)}
 _KIND_NUMBERS: Final = {kind: number for number, kind in enumerate(Kind)}
 _U32_MAX: Final = 2**32 - 1
 # The order of the columns is that of page_data.js.
 _RECORD_COLUMNS: Final = ("seq", "at", "cause", "life", "name", "subject", "text", "pid", "kind")
-_MOMENTS: Final = ("wanted", "spawned", "filled", "stopping", "ended")
+# Lane, outcome, five moments, and when it begins: what they are sorted by within a lane.
+_LIFE_COLUMNS: Final = 8
 
 
 class TooMany(Exception):
@@ -63,9 +65,10 @@ class Drawing:
 
     def __init__(self) -> None:
         self.names, self.texts = Table(), Table("")
-        self.lives: list[Life] = []
+        self._lives = array("q")  # as the rows are
+        self._draws = False  # what is told now
         self._subjects: dict[tuple[str, int], int] = {}
-        self._axis, self._fold = Axis(), Lives(self.lives.append)
+        self._axis, self._fold = Axis(), Lives(self._keep)
         self._earlier: dict[int, list[tuple[Record, int]]] = {}  # of the lives that run on
         self.view_from = 0  # the row from which on the page shows at first
         self._rows = array("q")  # one after the other, each with all its columns
@@ -74,7 +77,6 @@ class Drawing:
         """The next one, from before what is to be drawn: only the lives that reach into it are."""
         at = self._axis.at(record)
         self._fold.take(record, at)
-        self.lives.clear()
         if record.spawn_id in self._fold.open:
             self._earlier.setdefault(record.spawn_id or 0, []).append((record, at))
 
@@ -85,6 +87,7 @@ class Drawing:
                 f"cannot draw more than {RECORDS_MAX:,} records on one page; "
                 "choose a part: --since, --until, --watcher"
             )
+        self._draws = True
         if self._earlier:
             self._draw_earlier()
         at = self._axis.at(record)
@@ -137,7 +140,7 @@ class Drawing:
         return {
             "title": title,
             "records": len(rows) // len(_RECORD_COLUMNS),
-            "lives": len(self.lives),
+            "lives": len(self._lives) // _LIFE_COLUMNS,
             "firstSeq": rows[0] if rows else 0,
             "begin": rows[1] if rows else 0,
             "viewFrom": self.view_from,
@@ -145,29 +148,35 @@ class Drawing:
             "texts": self.texts.texts,
             "subjects": list(self._subjects),
             "kinds": [kind.value for kind in Kind],
-            "outcomes": [[outcome.value, MEANINGS[outcome]] for outcome in OUTCOMES],
+            "outcomes": [[outcome.value, MEANINGS[outcome]] for outcome in Outcome],
         }
 
     def _data(self) -> str:
         """All columns, each as 32 bits a row, in the order that the page's script knows."""
         columns = [self.column(name) for name in _RECORD_COLUMNS]
         columns[:2] = [_differences(column) for column in columns[:2]]
-        far = array("q", [value >> 32 for value in columns[1]])
+        far = array("q", (value >> 32 for value in columns[1]))
         whole = b"".join(_as_u32(column) for column in (*columns, far, *self._life_columns()))
         return b64encode(compress(whole, 6)).decode("ascii")
 
+    def _keep(self, life: Life) -> None:
+        if not self._draws:
+            return
+        marks = (life.wanted, life.spawned, life.filled, life.stopping, life.ended)
+        lane = self._subjects.setdefault((life.watcher, life.slot), len(self._subjects))
+        moments = (0 if mark is None else mark.seq for mark in marks)
+        self._lives.extend((lane, _OUTCOME_NUMBERS[life.outcome], *moments, life.begins))
+
     def _life_columns(self) -> list[array[int]]:
         """Lane, outcome and moments, lane by lane; a moment is a record's row + 1, 0 for none."""
-        rows = {seq: row for row, seq in enumerate(self.column("seq"), 1)}
-        lanes, outcomes = array("q"), array("q")
-        moments = {name: array("q") for name in _MOMENTS}
-        for life in sorted(self.lives, key=lambda life: (life.watcher, life.slot, life.begins)):
-            lanes.append(self._subjects.get((life.watcher, life.slot), 0))
-            outcomes.append(OUTCOMES.index(life.outcome))
-            for name, column in moments.items():
-                mark: Mark | None = getattr(life, name)
-                column.append(0 if mark is None else rows.get(mark.seq, 0))
-        return [lanes, outcomes, *moments.values()]
+        lives, seqs = self._lives, self.column("seq")
+        order = sorted(
+            range(0, len(lives), _LIFE_COLUMNS),
+            key=lambda life: (lives[life], lives[life + _LIFE_COLUMNS - 1]),
+        )
+        told = [array("q", (lives[life + n] for life in order)) for n in range(_LIFE_COLUMNS - 1)]
+        moments = [array("q", (_row_of(seq, seqs) for seq in column)) for column in told[2:]]
+        return [*told[:2], *moments]
 
 
 def draw(
@@ -184,14 +193,21 @@ def draw(
     return drawing
 
 
+def _row_of(seq: int, seqs: array[int]) -> int:
+    """The row of a record, counted from 1; 0 if it is not on the page."""
+    row = bisect_left(seqs, seq)
+    return row + 1 if row < len(seqs) and seqs[row] == seq else 0
+
+
 def _differences(column: array[int]) -> array[int]:
     """To the row before; the first row is 0, its value is told apart."""
-    return array("q", [0, *(later - earlier for earlier, later in pairwise(column))][: len(column)])
+    differences = (later - earlier for earlier, later in pairwise(column))
+    return array("q", chain(column[:1] and (0,), differences))
 
 
 def _as_u32(column: array[int]) -> bytes:
     """Little-endian, as every browser's machine has it."""
-    low = array("I", [value & _U32_MAX for value in column])
+    low = array("I", (value & _U32_MAX for value in column))
     if sys.byteorder == "big":
         low.byteswap()
     return low.tobytes()
