@@ -1,7 +1,7 @@
 "use strict";
 // How it looks: rows, bars, marks, the strip above. Reads the tale and the view, changes neither.
 
-const LABELS = 170, AXIS = 24, GROUP = 24, LANE = 18, BAR = 12, MARK = 4;
+const LABELS = 170, AXIS = 24, GROUP = 24, LANE = 18, BAR = 12, MARK = 4, HITS_WHOLE = 100;
 const SECOND = 1e6, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const STEPS = [
   ...[1, 10, 100, 1e3, 1e4, 1e5].flatMap((unit) => [unit, 2 * unit, 5 * unit]),
@@ -361,6 +361,7 @@ class Painter {
     const found = this.marked.rowHits?.get(row.subject);
     if (!found) return;
     const at = this.tale.at;
+    const high = found.length > HITS_WHOLE ? 4 : row.height;  // A crowd of them would cover all.
     let drawn = -Infinity;
     this.context.fillStyle = this.colour.hit;
     for (let index = lowerBound((one) => at[found[one]], this.view.from, 0, found.length); index < found.length; index++) {
@@ -368,7 +369,7 @@ class Painter {
       if (x > this.width) break;
       if (x - drawn < 1) continue;
       drawn = x;
-      this.context.fillRect(x - 1, y, 2, row.height);
+      this.context.fillRect(x - 1, y + row.height - high, 2, high);
     }
   }
 
