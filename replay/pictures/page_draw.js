@@ -1,7 +1,7 @@
 "use strict";
 // How it looks: rows, bars, marks, the strip above. Reads the tale and the view, changes neither.
 
-const LABELS = 170, AXIS = 24, GROUP = 24, LANE = 18, BAR = 12, MARK = 4, HITS_WHOLE = 100;
+const LABELS = 170, AXIS = 24, GROUP = 24, LANE = 18, BAR = 12, MARK = 4, HITS_WHOLE = 24;
 const SECOND = 1e6, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const STEPS = [
   ...[1, 10, 100, 1e3, 1e4, 1e5].flatMap((unit) => [unit, 2 * unit, 5 * unit]),
