@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circus.bus.record import Record
 from circus.replay.checks.checkers import Checker, Truth
@@ -21,7 +21,11 @@ from circus.replay.drive import drive, failure_of
 from circus.replay.mutants.mutant import Killed, Mutant
 from circus.replay.world import Cast
 
+if TYPE_CHECKING:
+    from circus.replay.world import World
+
 WORLD_STEPS = 400
+AT_ONCE_MAX = 5_000  # records of one wake-up: a mutant may decide without end
 
 
 class Hunt(NamedTuple):
@@ -52,11 +56,18 @@ class _Counting(Checker):
         super().__init__(truth)
         self._tally = tally
         self._last: tuple[Any, ...] = ()
+        self._at_once = 0
 
     def recorded(self, record: Record) -> None:
         decision = (record.incarnation, record.actor, record.cause)
         self._tally.steps += decision != self._last
         self._last = decision
+        self._at_once += 1
+        if self._at_once > AT_ONCE_MAX:
+            self.fail("it decides without end")
+
+    def stepped(self, world: World) -> None:
+        self._at_once = 0
 
 
 def hunt(mutant: Mutant, seed: int, steps: int) -> Hunt:
