@@ -122,7 +122,7 @@ def _structured(name: str, value: Any, flavour: Flavour, *, insecure_tcp: bool) 
         found = found.lower()
     if choices is not None and found not in (None, *choices):
         raise Unfit(value, f"one of {', '.join(choices)}", "isn't valid")
-    if name == "cgroup" and found not in ("off", "auto") and not found.startswith("/"):
+    if name == "cgroup" and found not in ("off", "auto") and not str(found).startswith("/"):
         raise Unfit(value, "off, auto or an absolute path", "isn't valid")
     return found
 

@@ -153,7 +153,7 @@ class Skim:
 def _passing(kind: type[Body]) -> Callable[[dict[str, Any]], object]:
     """Makes something with the fields of a body, and nothing else."""
     usual = {one.name: one.default for one in declared(kind) if one.default is not NO_DEFAULT}
-    light = type(kind.__name__, (), usual)
+    light: Any = type(kind.__name__, (), usual)
 
     def make(data: dict[str, Any]) -> object:
         made = light()

@@ -70,7 +70,7 @@ class Kernel(Protocol):
         """Wall clock and CLOCK_BOOTTIME, ns."""
         ...
 
-    def spawn(self, launch: Launch, mark: bytes = b"", whose: tuple[int, str] = NOBODY) -> Child:
+    def spawn(self, launch: Launch, mark: bytes = b"", whose: tuple[int, str] = NOBODY, /) -> Child:
         """Start a program; when this returns it has been executed. Raises SpawnFailed.
 
         `mark` is one more variable of its environment (process.marks). `whose` it is, spawn_id and

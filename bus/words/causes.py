@@ -226,12 +226,13 @@ def _chain(source: Source, begin: Record) -> Iterator[Record]:
     """From the answer back to the outside world, newest first."""
     yield begin
     asked = _asked_to_end(source)
-    record: Record | None = begin
+    record = begin
     for _ in range(STEPS_MAX - 1):
-        cause = _cause(record, asked) if record is not None else 0
-        record = source.at(cause) if cause else None
-        if record is None:
+        cause = _cause(record, asked)
+        earlier = source.at(cause) if cause else None
+        if earlier is None:
             return
+        record = earlier
         yield record
 
 
