@@ -35,12 +35,15 @@ SWITCHES: Final = frozenset(
         "shell",
         "singleton",
         "stop_children",
+        "use_sockets",
     }
 )
 NUMBERS_OR_NAMES: Final = frozenset({"gid", "stop_signal", "uid"})
 WORDS: Final = frozenset({"args", "shell_args"})
 TEXTS: Final = frozenset({"cmd", "leftovers", "name", "working_dir"})
 PAIRS: Final = frozenset({"env"})
+# Given by their parts (`stdout_stream.filename`), or only in a file.
+WHOLES: Final = frozenset({"sockets", "stderr_stream", "stdout_stream"})
 
 YES: Final = frozenset({"1", "on", "true", "yes"})
 NO: Final = frozenset({"0", "false", "no", "off"})

@@ -234,6 +234,7 @@ def test_every_option_has_a_form_of_its_own() -> None:
         "integers": ctl_values.INTEGERS, "seconds": ctl_values.SECONDS,
         "switches": ctl_values.SWITCHES, "numbers": ctl_values.NUMBERS_OR_NAMES,
         "words": ctl_values.WORDS, "texts": ctl_values.TEXTS, "pairs": ctl_values.PAIRS,
+        "wholes": ctl_values.WHOLES,
     }  # fmt: skip
     assert set(OPTIONS) <= set().union(*groups.values())
     seconds = {n for n, a in OPTIONS.items() if a.metadata["unit"] is Unit.SECONDS}
