@@ -226,10 +226,6 @@ def _held(hearing: Hearing, last: Any, rows: Sequence[Sequence[Any]]) -> None:
     settling.rows.update((row[0], row) for row in rows)
     if last:
         lives.settling = None
-        for spawn_id, owner, state, _, _, _, step, number in settling.rows.values():
-            # The keeper says it again behind the list: what is settled by then, is so here.
-            if state == "failed" and spawn_id in lives.known:
-                _failed(hearing, spawn_id, owner, step, number)
         hearing.drafts += lives.settle(settling)
         lives.reconciled = True
 

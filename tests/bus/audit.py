@@ -5,7 +5,8 @@ Known by:  tests/conftest.py, which audits whatever ledger a test leaves.
 Never:     asks how a process died; only that each life is told once, in order, and to its end.
 
 A spawn on record has one outcome: spawned, spawn_failed or never_run. Only the spawns that nobody
-has been able to settle yet may have none: those behind the last `reaper.reconciled`.
+has been able to settle yet may have none: those behind the last `reaper.reconciled`, and those that
+the keeper lists as failed, of which it tells behind its list.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ class Unbalanced(AssertionError):
 def audit(frames: Iterable[tuple[int, Iterable[Mapping[str, Any]]]]) -> int:
     """How many spawns there are; Unbalanced if the life of one of them does not add up."""
     lives: dict[int, list[str]] = {}
+    failed: set[int] = set()  # they cannot have become anything else
     for _, records in frames:
         for record in records:
             name, spawn_id = record.get("name"), record.get("spawn_id")
             if name == "process.spawn":
                 lives[record["seq"]] = []
             elif name == "reaper.reconciled":
-                settled(lives, record)
+                failed |= settled(lives, record)
             elif spawn_id in lives and name in {*OUTCOMES, *ENDS, "process.reaped"}:
                 goes_on(lives[spawn_id], name, spawn_id)
+                if spawn_id in failed and name in OUTCOMES - {"process.spawn_failed"}:
+                    raise Unbalanced(f"spawn {spawn_id} was held by no list, and is {name}")
     return len(lives)
 
 
@@ -49,12 +53,10 @@ def goes_on(life: list[str], name: str, spawn_id: int) -> None:
         raise Unbalanced(f"spawn {spawn_id} is reaped before its end is told: {life}")
 
 
-def settled(lives: Mapping[int, list[str]], record: Mapping[str, Any]) -> None:
-    """After a start every spawn that was asked for before has an outcome, and the lists hold it."""
+def settled(lives: Mapping[int, list[str]], record: Mapping[str, Any]) -> set[int]:
+    """After a start every spawn that was asked for before has an outcome, and the lists hold it;
+    those that have none yet."""
     data = record["data"]
-    for spawn_id, life in lives.items():
-        if spawn_id <= data["barrier"] and not OUTCOMES.intersection(life):
-            raise Unbalanced(f"spawn {spawn_id} has no outcome after record {record['seq']}")
     listed = {
         "process.spawned": "adopted",
         "process.lost": "lost",
@@ -64,3 +66,8 @@ def settled(lives: Mapping[int, list[str]], record: Mapping[str, Any]) -> None:
         for spawn_id in data[key]:
             if spawn_id in lives and name not in lives[spawn_id]:
                 raise Unbalanced(f"spawn {spawn_id} is {key}, and its record is missing")
+    return {
+        spawn_id
+        for spawn_id, life in lives.items()
+        if spawn_id <= data["barrier"] and not OUTCOMES.intersection(life)
+    }

@@ -40,6 +40,7 @@ def told(*names: str, **last: Any) -> list[tuple[int, list[dict[str, Any]]]]:
         told("process.spawned", adopted=[1]),
         told("process.spawned", "process.lost", lost=[1]),
         told(barrier=0),
+        [*told(barrier=1), (1, told("process.spawn_failed")[0][1][1:])],
     ],
 )
 def test_lives_that_add_up_are_counted(story: Any) -> None:
@@ -59,7 +60,8 @@ def test_lives_that_add_up_are_counted(story: Any) -> None:
         told("process.spawned", "process.reaped"),
         told("process.spawned", "process.exited", "process.lost"),
         told("process.spawned", "process.exited", "process.reaped", "process.reaped"),
-        told(barrier=1),
+        [*told(barrier=1), (1, told("process.spawned")[0][1][1:])],
+        [*told(barrier=1), (1, told("process.never_run")[0][1][1:])],
         told("process.spawned", lost=[1]),
         told("process.spawned", never_run=[1]),
         told("process.never_run", adopted=[1]),
