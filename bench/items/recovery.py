@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -112,16 +113,23 @@ def _folded(stage: Stage) -> dict[str, float]:
     directory = str(stage.folder / "folded")
     mill.mill(directory, stage.sized(LONG, 500))
     now, disk = SystemClock().now(), RealDisk()
+    gc.disable()  # as the core does until it is ready
+    opened = time.process_time()
     ledger = Ledger.open(directory, disk, log_id=bytes(16), now=now)
     begun = time.process_time()
     recall(ledger, disk, directory)
-    fold = time.process_time() - begun
+    ended = time.process_time()
+    gc.enable()
     assert make_snapshot(disk, directory, now.wall) == ledger.head
     begun = time.process_time()
     recall(ledger, disk, directory)
     snapshot = time.process_time() - begun
     ledger.close()
-    return {"fold, records/s of CPU": ledger.head / fold, "snapshot only, ms": snapshot * 1e3}
+    return {
+        "fold, records/s of CPU": ledger.head / (ended - begun),
+        "open and fold, records/s of CPU": ledger.head / (ended - opened),
+        "snapshot only, ms": snapshot * 1e3,
+    }
 
 
 def _ours() -> Run:
@@ -152,6 +160,7 @@ ITEMS: Final = (
         about="circusd with ten watchers of twenty processes over a ledger of so many records and "
         "no snapshot: from SIGKILL to the core to the stamp of the next `core.ready`; the workers "
         "run on. *Fold* is `arbiter.recovery.recall` by itself over the records of a churn, all "
-        "digests verified; *snapshot only* the same where a snapshot has everything.",
+        "digests verified, with the opening of the ledger and without; *snapshot only* the same "
+        "where a snapshot has everything.",
     ),
 )

@@ -19,14 +19,17 @@ import zmq
 
 from circus.arbiter.engine import EX_SOFTWARE, Calls
 from circus.arbiter.gateway import FAILING_DISK
+from circus.arbiter.recovery import recall
 from circus.arbiter.wiring import WireOptions, Wiring, open_engine
 from circus.bus import commands, events
 from circus.bus.codec import records_of
 from circus.bus.disk import RealDisk
 from circus.bus.ledger import Ledger
-from circus.bus.record import Record
+from circus.bus.record import Draft, Record
+from circus.bus.segments import Hole
 from circus.bus.spec import WatcherSpec, to_data
-from circus.bus.values import Moment
+from circus.bus.unsynced import RING_BYTES_MAX
+from circus.bus.values import ARBITER, Moment
 from circus.bus.vault import Vault
 from circus.bus.wire import EVENT, Request, barrier_topic, decode_reply, encode_request
 from circus.process.link import Link, pair
@@ -234,6 +237,40 @@ def test_a_failing_disk_is_tried_again_and_its_gap_told(opened: Open) -> None:
     core.end()
     gaps = [record.body for record in core.records() if isinstance(record.body, events.LogGap)]
     assert [0] == [gap.frames for gap in gaps]
+
+
+@pytest.mark.real
+def test_behind_a_gap_the_next_core_goes_on_with_what_this_one_knew(opened: Open) -> None:
+    """
+    A ring that overflowed leaves a hole over which nobody can fold: what an operator stopped would
+    start again. The core that lives through it leaves a snapshot of itself.
+    """
+    core = opened().start()
+    parts = core.engine.parts
+    assert core.ask("stop", name="web", waiting=True)["status"] == "ok"
+    core.inside(lambda: parts.ledger.degrade(OSError(errno.ENOSPC, "No space left on device")))
+    core.ask("list")
+    story = Draft(events.ActorFailed(1, "x" * (RING_BYTES_MAX // 4), ARBITER))
+
+    def lose() -> None:
+        for _ in range(6):
+            parts.runtime.say((story,))
+            parts.runtime.pump()
+        core.engine.upkeep.retry_due = 1
+
+    core.inside(lose)
+    core.ask("list")
+    core.keeper.close()
+    core.end()
+    parts.ledger.close()
+    directory = f"{core.path}/ledger"
+    ledger = Ledger.open(directory, RealDisk(), log_id=bytes(16), now=Moment(0, 0))
+    assert any(isinstance(item, Hole) for item in ledger.items())
+    found = recall(ledger, RealDisk(), directory)
+    ledger.close()
+    assert ledger.head == found.memory.seq
+    assert found.begun_at > 0
+    assert found.memory.past.actors[ARBITER].state.entries["web"].halted
 
 
 @pytest.mark.real
