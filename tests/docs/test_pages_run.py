@@ -8,7 +8,8 @@ A fenced block says what it is by the words after its fence:
     toml NAME, ini NAME  a file that the reader writes; toml without NAME is hello.toml
 
 Numbers, digests and user names differ from run to run and are not compared; a line `…` stands for
-any lines. Every circusd and circusctl gets the test's own state directory.
+any lines. Every circusd and circusctl gets the test's own state directory; for circus-replay `DIR`
+is that.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ ROOT: Final = Path(__file__).parent.parent.parent
 BIN: Final = Path(sys.executable).parent
 PAGES: Final = (
     "README.md", "docs/operations.md", "docs/coming-from-circus.md", "examples/README.md",
+    "docs/replay.md",
 )  # fmt: skip
 BLOCK: Final = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ROLES: Final = {"", "daemon", "install"}
 DEADLINE_SECONDS: Final = 60
 END_MS_MAX: Final = 30_000
 VARYING: Final = (
-    (re.compile(r"\b[0-9a-f]{16}\b"), "DIGEST"),
+    (re.compile(r"\b(?:[0-9a-f]{16}){1,2}\b"), "DIGEST"),
     (re.compile(r"\(\w+\), pid"), "(USER), pid"),
     (re.compile(r"\d+"), "N"),
     (re.compile(r"[ \t]+"), " "),
@@ -98,6 +100,8 @@ class Reader:
 
     def _told_where(self, command: str) -> str:
         flag = f"--state-dir {self.state_dir}"
+        if command.startswith("circus-replay "):
+            return re.sub(r" DIR\b", f" {self.state_dir}", command)
         return re.sub(r"^(circusctl|circusd(?! --check))\b", rf"\1 {flag}", command)
 
 
