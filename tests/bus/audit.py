@@ -12,6 +12,7 @@ the keeper lists as failed, of which it tells behind its list.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 OUTCOMES = {"process.spawned", "process.spawn_failed", "process.never_run"}
@@ -26,17 +27,16 @@ def audit(frames: Iterable[tuple[int, Iterable[Mapping[str, Any]]]]) -> int:
     """How many spawns there are; Unbalanced if the life of one of them does not add up."""
     lives: dict[int, list[str]] = {}
     failed: set[int] = set()  # they cannot have become anything else
-    for _, records in frames:
-        for record in records:
-            name, spawn_id = record.get("name"), record.get("spawn_id")
-            if name == "process.spawn":
-                lives[record["seq"]] = []
-            elif name == "reaper.reconciled":
-                failed |= settled(lives, record)
-            elif spawn_id in lives and name in {*OUTCOMES, *ENDS, "process.reaped"}:
-                goes_on(lives[spawn_id], name, spawn_id)
-                if spawn_id in failed and name in OUTCOMES - {"process.spawn_failed"}:
-                    raise Unbalanced(f"spawn {spawn_id} was held by no list, and is {name}")
+    for record in chain.from_iterable(records for _, records in frames):
+        name, spawn_id = record.get("name"), record.get("spawn_id")
+        if name == "process.spawn":
+            lives[record["seq"]] = []
+        elif name == "reaper.reconciled":
+            failed |= settled(lives, record)
+        elif spawn_id in lives and name in {*OUTCOMES, *ENDS, "process.reaped"}:
+            goes_on(lives[spawn_id], name, spawn_id)
+            if spawn_id in failed and name in OUTCOMES - {"process.spawn_failed"}:
+                raise Unbalanced(f"spawn {spawn_id} was held by no list, and is {name}")
     return len(lives)
 
 
