@@ -121,9 +121,9 @@ def _folded(stage: Stage) -> dict[str, float]:
     ended = time.process_time()
     gc.enable()
     assert make_snapshot(disk, directory, now.wall) == ledger.head
-    begun = time.process_time()
+    again = time.process_time()
     recall(ledger, disk, directory)
-    snapshot = time.process_time() - begun
+    snapshot = time.process_time() - again
     ledger.close()
     return {
         "fold, records/s of CPU": ledger.head / (ended - begun),
